@@ -1,0 +1,1 @@
+"""The tests of supple: a mirror of src, and laws, contracts and reliability beside it."""

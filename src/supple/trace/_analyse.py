@@ -1,0 +1,220 @@
+"""Runs the operator rules over the captured graphs and collects what they said."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import fx
+
+from supple.trace._axis import ONE, Axis, Reason, fix
+from supple.trace._capture import Capture
+from supple.trace._operation import Axes, Operation
+from supple.trace._table import find_rule
+
+__all__ = ["Analysis", "Edit", "Resized"]
+
+
+@dataclass(frozen=True)
+class Resized:
+    """A literal that is the size of an axis, or a list of such sizes and plain numbers."""
+
+    axes: Axis | tuple[Axis | int, ...]
+
+
+@dataclass
+class Edit:
+    """How a call differs from the captured one.
+
+    Attributes:
+        target: The operator to call.
+        arguments: All its arguments by name, before the literals below.
+        literals: Arguments that are recomputed from axes (`Resized`) or pinned to a value.
+    """
+
+    target: Any
+    arguments: dict[str, Any]
+    literals: dict[str, Any]
+
+
+class Analysis:
+    """The axes of every tensor of one or two graphs that share parameters.
+
+    Args:
+        captures: The graphs of one model.
+        shapes: Shape of every parameter and buffer by canonical name.
+        canonical: Canonical name of every parameter and buffer, for tied ones the first.
+        batch: Leaves of the input (by position) whose dimension 0 is the batch.
+    """
+
+    def __init__(
+        self,
+        captures: Sequence[Capture],
+        shapes: Mapping[str, tuple[int, ...]],
+        canonical: Mapping[str, str],
+        batch: frozenset[int],
+    ) -> None:
+        self.captures = captures
+        self.canonical = canonical
+        self.stored: dict[str, Axes] = {
+            name: tuple(_stored(size) for size in shape) for name, shape in shapes.items()
+        }
+        self.values: dict[fx.Node, Axes | list[Axes] | None] = {}
+        self.edits: dict[fx.Node, Edit] = {}
+        self.batch_axis = Axis(0, is_runtime=True)
+        self.batch_leaves = batch
+        self.unknown: list[str] = []
+        self._inputs: dict[str, Axes] = {}
+        for one in captures:
+            self._run(one)
+
+    # -- what rules call ----------------------------------------------------------------------
+    def has_axes(self, node: Any) -> bool:
+        """The node is one tensor whose axes are known."""
+        return isinstance(self.values.get(node), tuple)
+
+    def axes_of(self, node: Any) -> Axes:
+        """The axes of one tensor."""
+        value = self.values[node]
+        assert isinstance(value, tuple), f"{node} is not one tensor"
+        return value
+
+    def where(self, node: fx.Node) -> str:
+        """The user's line that made the call: ``file:line code``."""
+        return user_frame(node.meta.get("stack_trace") or "")
+
+    def resize(self, node: fx.Node, argument: str, axes: Axis | Sequence[Axis | int]) -> None:
+        """A literal follows axes; kept even if they turn out fixed (then it is what it was)."""
+        value = axes if isinstance(axes, Axis) else tuple(axes)
+        self._edit(node).literals[argument] = Resized(value)
+
+    def pin(self, node: fx.Node, argument: str, value: Any) -> None:
+        """A literal keeps the value it has in the full network."""
+        self._edit(node).literals[argument] = value
+
+    def retarget(self, node: fx.Node, target: Any, arguments: dict[str, Any]) -> None:
+        """Another operator is called instead."""
+        edit = self._edit(node)
+        edit.target, edit.arguments = target, arguments
+
+    def _edit(self, node: fx.Node) -> Edit:
+        if node not in self.edits:
+            self.edits[node] = Edit(node.target, Operation(self, node).arguments, {})
+        return self.edits[node]
+
+    # -- the pass over a graph ----------------------------------------------------------------
+    def _run(self, one: Capture) -> None:
+        for node in one.graph.nodes:
+            if node.op == "placeholder":
+                self.values[node] = self._placeholder(one, node)
+            elif node.op == "call_function":
+                self.values[node] = self._call(node)
+        for leaf in one.outputs:
+            if isinstance(leaf, fx.Node) and self.has_axes(leaf):
+                for axis in self.axes_of(leaf):
+                    fix(axis, Reason("output", "is an output of the model"))
+
+    def _placeholder(self, one: Capture, node: fx.Node) -> Axes | None:
+        source = one.sources[node]
+        if source.kind in ("parameter", "buffer"):
+            return self.stored[self.canonical[source.name]]
+        value = node.meta.get("val")
+        if not isinstance(value, torch.Tensor):
+            return None
+        if source.kind == "constant":
+            if source.name not in self.stored:
+                self.stored[source.name] = tuple(_stored(n) for n in value.shape)
+            return self.stored[source.name]
+        if source.name not in self._inputs:
+            self._inputs[source.name] = self._input_axes(value, int(source.name))
+        return self._inputs[source.name]
+
+    def _input_axes(self, value: torch.Tensor, leaf: int) -> Axes:
+        reason = Reason("input", "is an input of the model")
+        axes = [ONE if n == 1 else Axis(int(n), reason=reason) for n in value.shape]
+        if leaf in self.batch_leaves:
+            self.batch_axis.size = int(value.shape[0])
+            axes[0] = self.batch_axis
+        return tuple(axes)
+
+    def _call(self, node: fx.Node) -> Axes | list[Axes] | None:
+        value = node.meta.get("val")
+        function = find_rule(node.target)
+        op = Operation(self, node)
+        if not _holds_tensors(value):
+            if not _is_check(node):
+                self._fix_inputs(op, "is read as a number")
+            return None
+        if function is not None:
+            try:
+                return _checked(function(op), value)
+            except (_Mismatch, LookupError, TypeError, ValueError, AssertionError):
+                self.edits.pop(node, None)  # a form the rule does not know: leave it whole
+        self.unknown.append(op.name)
+        self._fix_inputs(op, "has no rule for this operator")
+        shapes = [
+            v.shape
+            for v in (value if isinstance(value, (tuple, list)) else [value])
+            if isinstance(v, torch.Tensor)
+        ]
+        fresh = [tuple(op.fixed(int(n)) for n in shape) for shape in shapes]
+        return fresh[0] if isinstance(value, torch.Tensor) else fresh
+
+    def _fix_inputs(self, op: Operation, text: str) -> None:
+        for node in op.node.all_input_nodes:
+            value = self.values.get(node)
+            for axes in value if isinstance(value, list) else [value or ()]:
+                op.fix(axes, text)
+
+
+class _Mismatch(Exception):
+    """A rule returned axes that do not have the sizes of the operator's output."""
+
+
+def _checked(result: Axes | list[Axes], value: Any) -> Axes | list[Axes]:
+    """Holds a rule to the shapes that the exporter recorded."""
+    if isinstance(value, torch.Tensor):
+        if isinstance(result, list):
+            raise _Mismatch
+        if [a.size for a in result] != [int(n) for n in value.shape]:
+            raise _Mismatch
+        return result
+    if not isinstance(result, list) or len(result) != len(value):
+        raise _Mismatch
+    for axes, tensor in zip(result, value, strict=True):
+        if [a.size for a in axes] != [int(n) for n in tensor.shape]:
+            raise _Mismatch
+    return result
+
+
+def _stored(size: int) -> Axis:
+    if size == 1:
+        return ONE
+    axis = Axis(size)
+    axis.is_stored = True
+    return axis
+
+
+def _holds_tensors(value: Any) -> bool:
+    if isinstance(value, (tuple, list)):
+        return any(isinstance(v, torch.Tensor) for v in value)
+    return isinstance(value, torch.Tensor)
+
+
+def _is_check(node: fx.Node) -> bool:
+    """The call only checks something the exporter recorded, and returns nothing."""
+    return "_assert" in str(node.target)
+
+
+_FRAME = re.compile(
+    r'File "(?P<path>[^"]+)", line (?P<line>\d+)[^\n]*\n(?!\s*File ")(?P<code>[^\n]*)'
+)
+
+
+def user_frame(stack: str) -> str:
+    """The innermost frame of a recorded stack that is not in torch: ``file:line: code``."""
+    own = [f for f in _FRAME.finditer(stack) if "/torch/" not in f["path"]]
+    return f"{own[-1]['path']}:{own[-1]['line']}: {own[-1]['code'].strip()}" if own else ""

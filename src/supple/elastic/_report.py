@@ -1,0 +1,135 @@
+"""What is elastic in a model and what is not, with the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from supple.trace import FixedAxis, Structure
+
+__all__ = ["ElasticRow", "Report", "make_report"]
+
+
+@dataclass(frozen=True)
+class ElasticRow:
+    """One elastic choice: its name, kind, full size, what it cuts and how many weights that is."""
+
+    name: str
+    kind: str
+    size: int
+    members: tuple[str, ...]
+    params: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """The elastic structure of a model.
+
+    Attributes:
+        elastic: One row for each choice.
+        fixed: Every dimension of a parameter that is left whole, and why.
+        params: Number of parameters.
+        elastic_params: Those with an elastic dimension or inside a skippable block.
+        unknown: Operators without a rule.
+        notes: What else a user should know, for instance that the batch size is fixed.
+    """
+
+    elastic: tuple[ElasticRow, ...]
+    fixed: tuple[FixedAxis, ...]
+    params: int
+    elastic_params: int
+    unknown: tuple[str, ...]
+    notes: tuple[str, ...]
+
+    def to_data(self) -> dict[str, Any]:
+        """Plain data, for JSON."""
+        return {
+            "elastic": [
+                {
+                    "name": r.name,
+                    "kind": r.kind,
+                    "size": r.size,
+                    "members": list(r.members),
+                    "params": r.params,
+                }
+                for r in self.elastic
+            ],
+            "fixed": [
+                {
+                    "name": f.name,
+                    "size": f.size,
+                    "reason": f.reason,
+                    "operator": f.operator,
+                    "where": f.where,
+                }
+                for f in self.fixed
+            ],
+            "params": self.params,
+            "elastic_params": self.elastic_params,
+            "unknown": list(self.unknown),
+            "notes": list(self.notes),
+        }
+
+    def __str__(self) -> str:
+        share = self.elastic_params / self.params if self.params else 0.0
+        lines = [
+            f"{len(self.elastic)} choices; {share:.1%} of {self.params:,} parameters are elastic",
+            *(f"  {r.name:<40} {r.kind:<8} 1..{r.size:<6} {_few(r.members)}" for r in self.elastic),
+        ]
+        if self.fixed:
+            lines.append(f"{len(self.fixed)} dimensions are fixed:")
+            lines += [
+                f"  {f.name:<40} {f.size:<6} {f.operator}: {f.reason} {f.where}".rstrip()
+                for f in self.fixed
+            ]
+        if self.unknown:
+            lines.append("operators without a rule: " + ", ".join(sorted(set(self.unknown))))
+        return "\n".join([*lines, *self.notes])
+
+
+def _few(members: tuple[str, ...]) -> str:
+    shown = ", ".join(members[:3])
+    return shown + (f" and {len(members) - 3} more" if len(members) > 3 else "")
+
+
+def make_report(
+    structure: Structure,
+    choices: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    notes: tuple[str, ...],
+) -> Report:
+    """The report of a structure, restricted to the choices that are offered."""
+    parameters = set(structure.parameters)
+    sizes = {n: t.numel() for n, t in tensors.items() if n in parameters}
+    covered: set[str] = set()
+    rows = []
+
+    def add(name: str, kind: str, size: int, members: list[str], touched: set[str]) -> None:
+        if name not in choices:
+            return
+        touched = touched & parameters
+        covered.update(touched)
+        rows.append(
+            ElasticRow(name, kind, size, tuple(members), sum(map(sizes.__getitem__, touched)))
+        )
+
+    for stage in structure.stages:
+        inside = {p for block in stage.blocks for p in block.parameters}
+        names = [block.name for block in stage.blocks]
+        add(f"{stage.name}.depth", "depth", len(names), names, inside)
+    for axis in structure.axes:
+        members = [f"{m.tensor}[{m.dim}]" for m in axis.members]
+        add(axis.name, axis.role, axis.size, members, {m.tensor for m in axis.members})
+    for kernel in structure.kernels:
+        add(f"{kernel.name}.kernel", "kernel", kernel.size, [kernel.weight], {kernel.weight})
+    return Report(
+        elastic=tuple(rows),
+        fixed=tuple(structure.fixed()),
+        params=sum(sizes.values()),
+        elastic_params=sum(sizes[n] for n in covered),
+        unknown=tuple(structure.analysis.unknown),
+        notes=notes,
+    )

@@ -1,0 +1,33 @@
+"""Objectives measured on real networks and real hardware.
+
+A `Measure` maps a network to a `Measurement`: a figure with its unit and the interval it is
+known to. Counts (`MACs`, `Parameters`, `PeakMemory`, `FileSize`) are exact; `Accuracy` and
+`Latency` carry a 95 % interval, and `Latency.compare` gives the ratio to a baseline that is
+timed alternately with the network.
+"""
+
+from supple.measure.accuracy import Accuracy, Metric, top1
+from supple.measure.file_size import FileSize
+from supple.measure.latency import Latency, LatencyRatio, Runner
+from supple.measure.machine import machine
+from supple.measure.macs import MACs
+from supple.measure.measurement import Direction, Measure, Measurement
+from supple.measure.parameters import Parameters
+from supple.measure.peak_memory import PeakMemory
+
+__all__ = [
+    "Accuracy",
+    "Direction",
+    "FileSize",
+    "Latency",
+    "LatencyRatio",
+    "MACs",
+    "Measure",
+    "Measurement",
+    "Metric",
+    "Parameters",
+    "PeakMemory",
+    "Runner",
+    "machine",
+    "top1",
+]

@@ -1,0 +1,57 @@
+"""The report of a run: ``result.json`` read strictly, and one HTML page a colleague can open.
+
+``write_report(Result.load("runs/digits"), "runs/digits/report.html")`` is all there is to it.
+"""
+
+from __future__ import annotations
+
+from supple.report._page import render_report, write_report
+from supple.report._result import (
+    SCHEMA,
+    Asked,
+    Cut,
+    Direction,
+    ElasticAxis,
+    FixedAxis,
+    Hypervolume,
+    Layer,
+    Metric,
+    NetworkResult,
+    Option,
+    PickResult,
+    Result,
+    Structure,
+    TaskResult,
+    TrialResult,
+)
+from supple.report._structure import dropped_blocks
+from supple.report._tables import Comparison, CutRow, compare, cut_rows
+from supple.report._wording import asked_for, headline
+
+__all__ = [
+    "SCHEMA",
+    "Asked",
+    "Comparison",
+    "Cut",
+    "CutRow",
+    "Direction",
+    "ElasticAxis",
+    "FixedAxis",
+    "Hypervolume",
+    "Layer",
+    "Metric",
+    "NetworkResult",
+    "Option",
+    "PickResult",
+    "Result",
+    "Structure",
+    "TaskResult",
+    "TrialResult",
+    "asked_for",
+    "compare",
+    "cut_rows",
+    "dropped_blocks",
+    "headline",
+    "render_report",
+    "write_report",
+]

@@ -1,0 +1,71 @@
+"""NSGA-II: evolve a population towards the front, and keep it spread along it.
+
+Parents win binary tournaments by rank, then by crowding distance; children are crossed and
+mutated. Deb, Pratap, Agarwal, Meyarivan 2002. Here the parents of a generation are the best of
+*everything* measured so far, not only of the last two generations: nothing that was paid for is
+forgotten, and the generation follows from the stored trials alone.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supple.search._evolution import Evolution
+from supple.search._history import History
+from supple.search._pareto import best_rows
+from supple.search._strategy import Strategy
+from supple.search._unseen import fresh_rows, random_unseen
+
+__all__ = ["NSGA2"]
+
+# Generations of children tried before random configs fill the batch.
+TRIES = 10
+
+
+@dataclass(eq=False)
+class NSGA2(Strategy):
+    """The elitist genetic algorithm, for one, two or three objectives.
+
+    Args:
+        space: The space to search.
+        seed: Seed of everything the strategy draws.
+        population: Parents, and children per generation.
+        start: Configs to propose first.
+        crossover: Chance of a pair of parents to be crossed.
+        eta_crossover: How near to their parents blended numbers stay.
+        mutation: Chance of a choice to mutate; None for one over the number of choices.
+        eta_mutation: How near to the old option a mutated number stays.
+
+    Example:
+        >>> study.run(evaluate, NSGA2(space=study.space, population=20), evaluations=200)
+    """
+
+    name: ClassVar[str] = "nsga2"
+
+    crossover: float = 0.9
+    eta_crossover: float = 15.0
+    mutation: float | None = None
+    eta_mutation: float = 20.0
+
+    @classmethod
+    def _smallest_population(cls) -> int:
+        return 2
+
+    def propose(self, past: History, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Children of the best configs measured so far."""
+        if len(past.genes) < 2:
+            return random_unseen(self.space, count, past.seen, rng)
+        evolution = Evolution.of(self)
+        best = best_rows(past.losses, self.population)
+        parents, losses = past.genes[best], past.losses[best]
+        found = parents[:0]
+        for _ in range(TRIES):
+            children = evolution.offspring(parents, losses, count, rng)
+            found = fresh_rows(np.vstack([found, children]), past.seen)
+            if len(found) >= count:
+                break
+        return found

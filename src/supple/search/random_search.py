@@ -1,0 +1,40 @@
+"""Random search: configs drawn at random, none twice. The baseline of everything.
+
+Li and Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search"
+(catalogue 86): many a search method does no better.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from supple.search._history import History
+from supple.search._strategy import Strategy
+from supple.search._unseen import random_unseen
+
+__all__ = ["RandomSearch"]
+
+
+@dataclass(eq=False)
+class RandomSearch(Strategy):
+    """Proposes random configs, each option of each choice equally likely.
+
+    Args:
+        space: The space to search.
+        seed: Seed of everything the strategy draws.
+        population: How many are drawn at once; says nothing about the result.
+        start: Configs to propose first.
+
+    Example:
+        >>> study.run(evaluate, RandomSearch(space=study.space, seed=0), evaluations=100)
+    """
+
+    name: ClassVar[str] = "random"
+
+    def propose(self, past: History, count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+        """Random rows that were not seen."""
+        return random_unseen(self.space, count, past.seen, rng)

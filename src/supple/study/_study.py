@@ -1,0 +1,470 @@
+"""Study: every config that was measured, on disk, so that a search can stop and go on.
+
+Optuna's storage underneath, so that its tools read it; the loop is ours. One driver writes. To
+resume is to do the same again: open the study, run it to the same number of evaluations.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.samplers import BaseSampler
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from supple.errors import MeasureError, StudyError, near_misses
+from supple.progress import Event, Progress
+from supple.space import Space
+from supple.study._front import Front
+from supple.study._hypervolume import hypervolume_curve
+from supple.study._identity import Identity
+from supple.study._lock import is_alive, only_driver, this_process
+from supple.study._outcome import Evaluate, Outcome, checked_outcome
+from supple.study._trial import (
+    FAILURE,
+    OWNER,
+    REPEATED,
+    RESULT,
+    Reason,
+    Trial,
+    from_frozen,
+    running_template,
+)
+from supple.study._view import Proposal, View
+from supple.study.direction import Direction, study_directions
+from supple.study.storage import Location, explained, make_folder, open_storage, quiet
+
+__all__ = ["Study"]
+
+# User attributes of an Optuna study.
+IDENTITY, DISCARDED = "supple", "supple:discarded"
+# As many evaluations that fail in a row from the start mean that no evaluation will succeed.
+FAILURES_AT_START = 5
+
+
+class Study:
+    """The trials of one search, in an Optuna storage.
+
+    Made by ``Study.open`` (to run it) or ``Study.load`` (to read it).
+
+    Attributes:
+        name: Name of the study in its storage.
+        space: The space searched.
+        directions: ``"min"`` or ``"max"`` for each objective.
+        fingerprint: What else the values depend on.
+        version: The version of supple that made the study.
+        interrupted: Whether the last run was ended by Ctrl-C.
+        note: Why the last run ended before its number of evaluations; empty if it did not.
+
+    Example:
+        >>> study = Study.open("runs/digits/study.db", space=net.space,
+        ...                    directions={"accuracy": "max", "latency": "min"})
+        >>> study.run(evaluate, strategy("linas", space=net.space), evaluations=200)
+        >>> study.front.pick(latency=0.5)
+    """
+
+    def __init__(
+        self,
+        *,
+        storage: BaseStorage,
+        location: Location,
+        name: str,
+        study_id: int,
+        identity: Identity,
+        is_read_only: bool,
+    ) -> None:
+        self.name = name
+        self.space = identity.space
+        self.directions: dict[str, Direction] = dict(identity.directions)
+        self.fingerprint = dict(identity.fingerprint)
+        self.version = identity.version
+        self.interrupted = False
+        self.note = ""
+        self._storage = storage
+        self._location = location
+        self._id = study_id
+        self._is_read_only = is_read_only
+        self._trials: list[Trial] = []
+        self.refresh()
+
+    # Opening
+
+    @classmethod
+    def open(
+        cls,
+        storage: str | os.PathLike[str] | None = None,
+        *,
+        name: str = "study",
+        space: Space,
+        directions: Mapping[str, str],
+        fingerprint: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """The study of this name, made if it is not there, ready to run.
+
+        Args:
+            storage: A path or ``sqlite:///`` URL of a file, another database URL, or None for
+                memory.
+            name: Name in the storage; several studies may share a file.
+            space: The space to search.
+            directions: ``"min"`` or ``"max"`` for each objective.
+            fingerprint: What must be the same for values to be comparable: task, data, weights.
+
+        Raises:
+            StudyError: If the study is about something else (it says what differs), damaged, or
+                being driven by another process.
+        """
+        identity = Identity.of(space, directions, fingerprint)
+        location = Location.of(storage)
+        if location.path is not None:
+            make_folder(location.path)  # the lock file is there before the database
+        with only_driver(location.path, name):
+            backend = open_storage(location, create=True)
+            with explained(location), quiet():
+                study_id, stored = _found_or_made(backend, name, identity)
+            identity.require_same(stored, name)
+            study = cls(
+                storage=backend,
+                location=location,
+                name=name,
+                study_id=study_id,
+                identity=stored,
+                is_read_only=False,
+            )
+            study._reclaim()
+        return study
+
+    @classmethod
+    def load(cls, storage: str | os.PathLike[str], name: str | None = None) -> Self:
+        """A study to read, also while another process runs it.
+
+        Args:
+            storage: Where it is, as for ``open``.
+            name: Its name; may be left out if the storage holds one study.
+
+        Raises:
+            StudyError: If it is not there or damaged.
+        """
+        location = Location.of(storage)
+        backend = open_storage(location, create=False)
+        with explained(location):
+            known = {found.study_name: found for found in backend.get_all_studies()}
+        if not known:
+            raise StudyError(
+                f"there is no study at {location}.", hint="run the search that makes it."
+            )
+        if name is None and len(known) > 1:
+            raise StudyError(
+                f"{location} holds {len(known)} studies.",
+                hint="name one: " + ", ".join(f"'{n}'" for n in sorted(known)) + ".",
+            )
+        chosen = next(iter(known)) if name is None else name
+        if chosen not in known:
+            raise StudyError(
+                f"there is no study '{chosen}' at {location}.", hint=near_misses(chosen, known)
+            )
+        found = known[chosen]
+        return cls(
+            storage=backend,
+            location=location,
+            name=chosen,
+            study_id=found._study_id,
+            identity=_identity(found.user_attrs, chosen),
+            is_read_only=True,
+        )
+
+    # Reading
+
+    @property
+    def storage(self) -> str:
+        """Where the study is stored: a path, a URL without its password, or ``memory``."""
+        return str(self._location)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, in the order in which they were started."""
+        return list(self._trials)
+
+    @property
+    def complete(self) -> list[Trial]:
+        """The trials whose objectives were all measured."""
+        return [trial for trial in self._trials if trial.is_complete]
+
+    @property
+    def front(self) -> Front:
+        """The non-dominated candidates among the complete trials."""
+        return Front((trial.to_candidate() for trial in self.complete), self.directions)
+
+    def hypervolume_curve(
+        self, reference: Mapping[str, float] | None = None
+    ) -> list[tuple[int, float]]:
+        """Hypervolume after each complete trial; see ``supple.study.hypervolume_curve``."""
+        return hypervolume_curve(self.complete, self.directions, reference)
+
+    def refresh(self) -> None:
+        """Read all trials again, for a study that another process runs."""
+        self._read()
+
+    def _read(self) -> list[FrozenTrial]:
+        with explained(self._location):
+            stored = self._storage.get_all_trials(self._id, deepcopy=False)
+        stored = sorted(stored, key=lambda frozen: frozen.number)
+        objectives = list(self.directions)
+        trials = [from_frozen(frozen, self.space, objectives) for frozen in stored]
+        self._trials = [trial for trial in trials if trial is not None]
+        return stored
+
+    def __repr__(self) -> str:
+        done, total = len(self.complete), len(self._trials)
+        return f"Study('{self.name}' at {self.storage}: {done} of {total} trials complete)"
+
+    # Running
+
+    def run(
+        self,
+        evaluate: Evaluate,
+        strategy: BaseSampler,
+        *,
+        evaluations: int,
+        progress: Progress | None = None,
+        stop: Callable[[Study], bool] | None = None,
+    ) -> Self:
+        """Evaluate configs until so many trials are complete, those from before included.
+
+        An evaluation that raises, or gives no finite number, is recorded with what went wrong,
+        and the search goes on. No config is evaluated twice, unless it was interrupted. Ctrl-C
+        ends the run with what there is.
+
+        Args:
+            evaluate: Gives the values of a config by name, or a pair of values and details.
+                Values beyond the objectives are kept too.
+            strategy: What proposes configs: any Optuna sampler.
+            evaluations: Number of complete trials at which to end.
+            progress: Called after every trial.
+            stop: Asked before every trial whether to end here.
+
+        Raises:
+            StudyError: If the first five evaluations all fail, if another driver runs this
+                study, or if it can no longer be written.
+        """
+        self._check_run(strategy, evaluations)
+        self.interrupted, self.note = False, ""
+        with only_driver(self._location.path, self.name):
+            self._reclaim()
+            view = self._view(strategy)
+            try:
+                self._loop(evaluate, view, evaluations, progress, stop)
+            except KeyboardInterrupt:
+                self.interrupted = True
+                self.note = f"interrupted after {len(self.complete)} of {evaluations} evaluations"
+                self._reclaim("interrupted")
+        return self
+
+    def _check_run(self, strategy: BaseSampler, evaluations: int) -> None:
+        if self._is_read_only:
+            raise StudyError(
+                f"study '{self.name}' was loaded to be read.",
+                hint="Study.open(storage, space=..., directions=...) opens it to be run.",
+            )
+        if not isinstance(strategy, BaseSampler):
+            raise StudyError(
+                f"a study is run by an Optuna sampler, got {type(strategy).__name__}.",
+                hint='supple.search.strategy("linas", space=study.space).',
+            )
+        if getattr(strategy, "space", self.space) != self.space:
+            raise StudyError(
+                f"the strategy was made for another space than study '{self.name}'.",
+                hint="strategy(name, space=study.space).",
+            )
+        if isinstance(evaluations, bool) or not isinstance(evaluations, int) or evaluations < 0:
+            raise StudyError(
+                f"the number of evaluations must be a whole number, got {evaluations!r}.",
+                hint="evaluations=200.",
+            )
+
+    def _view(self, strategy: BaseSampler) -> View:
+        """The trials that count, shown to the strategy."""
+        stored = {frozen.number: frozen for frozen in self._read()}
+        with explained(self._location):
+            attributes = self._storage.get_study_user_attrs(self._id)
+        discarded = set(attributes.get(DISCARDED, []))
+        view = View(self.space, self.directions, strategy)
+        for trial in self._trials:
+            if trial.reason not in REPEATED and trial.number not in discarded:
+                view.add(trial, stored[trial.number].system_attrs)
+        return view
+
+    def _loop(
+        self,
+        evaluate: Evaluate,
+        view: View,
+        evaluations: int,
+        progress: Progress | None,
+        stop: Callable[[Study], bool] | None,
+    ) -> None:
+        failed: list[int] = []
+        has_succeeded = False
+        done = len(self.complete)
+        while done < evaluations:
+            if stop is not None and stop(self):
+                self.note = f"stopped after {done} of {evaluations} evaluations"
+                return
+            proposal = view.propose()
+            if proposal is None:
+                self.note = self._note_at_end(view, done)
+                return
+            trial = self._evaluate(evaluate, proposal, view)
+            view.tell(proposal, trial)
+            self._trials.append(trial)
+            if trial.is_complete:
+                has_succeeded = True
+                done += 1
+            elif not has_succeeded:
+                failed.append(trial.number)
+            if progress is not None:
+                progress(_event(trial, done, evaluations))
+            if len(failed) == FAILURES_AT_START and not has_succeeded:
+                raise self._all_failed(failed, trial)
+
+    def _note_at_end(self, view: View, done: int) -> str:
+        if self.space.is_size_exact and len(view.values_of) >= self.space.size:
+            return f"all {self.space.size} configs of the space were evaluated, {done} complete"
+        return f"the strategy has no new config to propose, after {done} complete evaluations"
+
+    def _evaluate(self, evaluate: Evaluate, proposal: Proposal, view: View) -> Trial:
+        """Start a trial, evaluate it, end it."""
+        trial_id, number = self._start(proposal, view)
+        begin = time.perf_counter()
+        try:
+            outcome = checked_outcome(evaluate(proposal.config), self.directions)
+        except MeasureError as problem:
+            reason: Reason = "value" if problem.data.get("objective") else "raised"
+            error = traceback.format_exc()
+        except Exception:
+            # The user's code may raise anything; the traceback goes with the trial.
+            reason, error = "raised", traceback.format_exc()
+        else:
+            seconds = time.perf_counter() - begin
+            return self._complete(trial_id, number, proposal, outcome, seconds)
+        seconds = time.perf_counter() - begin
+        self._fail(trial_id, reason, error, seconds)
+        return Trial(
+            number=number,
+            config=proposal.config,
+            state="failed",
+            seconds=seconds,
+            reason=reason,
+            error=error,
+        )
+
+    # Writing: one commit to start a trial, two to end it
+
+    def _start(self, proposal: Proposal, view: View) -> tuple[int, int]:
+        template = running_template(
+            proposal.config, view.distributions, {OWNER: this_process()}, proposal.system_attrs
+        )
+        with explained(self._location):
+            trial_id = self._storage.create_new_trial(self._id, template_trial=template)
+            return trial_id, self._storage.get_trial_number_from_id(trial_id)
+
+    def _complete(
+        self, trial_id: int, number: int, proposal: Proposal, outcome: Outcome, seconds: float
+    ) -> Trial:
+        objectives = [outcome.values[name] for name in self.directions]
+        more = {n: v for n, v in outcome.values.items() if n not in self.directions}
+        result = {"more": more, "details": outcome.details, "seconds": seconds}
+        with explained(self._location):
+            # In this order: a complete trial always has its details.
+            self._storage.set_trial_user_attr(trial_id, RESULT, result)
+            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, objectives)
+        return Trial(
+            number=number,
+            config=proposal.config,
+            state="complete",
+            values=outcome.values,
+            details=outcome.details,
+            seconds=seconds,
+        )
+
+    def _fail(self, trial_id: int, reason: Reason, error: str, seconds: float | None) -> None:
+        failure = {"reason": reason, "error": error, "seconds": seconds}
+        with explained(self._location):
+            try:
+                self._storage.set_trial_user_attr(trial_id, FAILURE, failure)
+                self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+            except UpdateFinishedTrialError:
+                pass  # Ctrl-C came when it was written already
+
+    def _reclaim(self, reason: Reason = "abandoned") -> None:
+        """Mark running trials of drivers that are gone as failed; they will be run again."""
+        ours = this_process()
+        for frozen in self._read():
+            if frozen.state.is_finished():
+                continue
+            owner = frozen.user_attrs.get(OWNER, {})
+            if owner != ours and is_alive(owner):
+                raise StudyError(
+                    f"trial {frozen.number} of study '{self.name}' is being evaluated by process "
+                    f"{owner['pid']} on this machine.",
+                    hint="wait for that process or stop it.",
+                    owner=owner,
+                )
+            if owner and self._location.path is None and owner.get("host") != ours["host"]:
+                raise StudyError(
+                    f"trial {frozen.number} of study '{self.name}' was started by process "
+                    f"{owner.get('pid')} on {owner.get('host')}, which may still run.",
+                    hint="run the command on that machine, or stop it there and set the trial "
+                    "to FAIL with Optuna.",
+                    owner=owner,
+                )
+            self._fail(frozen._trial_id, reason, f"{reason} while it was running", None)
+        self._read()
+
+    def _all_failed(self, numbers: list[int], last: Trial) -> StudyError:
+        """The error for a run that began with nothing but failures; its configs stay open."""
+        with explained(self._location):
+            attributes = self._storage.get_study_user_attrs(self._id)
+            discarded = [*attributes.get(DISCARDED, []), *numbers]
+            self._storage.set_study_user_attr(self._id, DISCARDED, discarded)
+        return StudyError(
+            f"the first {len(numbers)} evaluations all failed, the last one with:\n{last.error}",
+            why="When none works, the fault is in the evaluation, not in the configs.",
+            hint="mend it and repeat the command; these configs will be evaluated again.",
+            trials=numbers,
+            error=last.error,
+        )
+
+
+def _event(trial: Trial, done: int, total: int) -> Event:
+    message = f"trial {trial.number}" + ("" if trial.is_complete else f" failed: {trial.reason}")
+    return Event("search", done, total, message, dict(trial.values))
+
+
+def _found_or_made(backend: BaseStorage, name: str, identity: Identity) -> tuple[int, Identity]:
+    """The id of the study and what it is about, stored now if it is new."""
+    try:
+        study_id = backend.get_study_id_from_name(name)
+    except KeyError:
+        ways = study_directions(identity.directions)
+        study_id = backend.create_new_study(ways, study_name=name)
+    attributes = backend.get_study_user_attrs(study_id)
+    if IDENTITY not in attributes and not backend.get_n_trials(study_id):
+        # New, or its maker was killed before this line.
+        backend.set_study_system_attr(study_id, "study:metric_names", list(identity.directions))
+        backend.set_study_user_attr(study_id, IDENTITY, identity.to_data())
+        return study_id, identity
+    return study_id, _identity(attributes, name)
+
+
+def _identity(attributes: Mapping[str, Any], name: str) -> Identity:
+    if IDENTITY not in attributes:
+        raise StudyError(
+            f"study '{name}' was not made by supple.",
+            why="It is an Optuna study without a space of supple.",
+            hint="use another name or storage.",
+        )
+    return Identity.from_data(attributes[IDENTITY], name)

@@ -1,0 +1,264 @@
+"""What a run found, as the data of ``result.json``: everything here is measured, nothing copied."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor, nn
+
+from supple.measure import Accuracy, FileSize, MACs, Parameters, PeakMemory, machine
+from supple.pipeline._objectives import COSTS
+from supple.progress import Event
+from supple.report import Result
+from supple.space import Config
+from supple.study import hypervolume_curve, reference_point
+
+if TYPE_CHECKING:
+    from supple.pipeline._run import Pick, Run
+
+__all__ = ["result_of"]
+
+RATIOS = ("accuracy", "latency", *COSTS)
+FINAL_SECONDS = 6.0  # of timing the pick against the baseline
+
+
+def result_of(
+    run: Run, task: Mapping[str, Any], pick: Pick | None, *, problem: str, command: str
+) -> Result:
+    """Measures baseline and pick, on test data once, and collects all there is to report.
+
+    Args:
+        run: The finished search.
+        task: Name, options and description.
+        pick: The fine-tuned pick; None where there is none.
+        problem: Why there is none although one was asked for.
+        command: The command line that repeats the run.
+    """
+    warnings = [*run.net.notes]
+    if run.data.test is None:
+        warnings.append(
+            "There are no test data: accuracies are on the validation data that the search used."
+        )
+    if run.study.note:
+        warnings.append(f"The search ended early: {run.study.note}.")
+    if problem:
+        warnings.append(problem)
+    baseline, picked = _networks(run, pick, warnings)
+    status = "interrupted" if run.study.interrupted else "no-candidate" if problem else "complete"
+    return Result.of(
+        {
+            "schema": 1,
+            "supple": _version(),
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "status": status,
+            "task": dict(task),
+            "command": command,
+            "python": _python(run),
+            "asked": _asked(run),
+            "machine": machine(),
+            "space": run.net.space.to_data(),
+            "space_size": run.net.space.size,
+            "structure": _structure(run),
+            "directions": dict(run.study.directions),
+            "units": {n: "absolute" for n in run.study.directions if n not in RATIOS},
+            "trials": [_trial(trial) for trial in run.study.trials if trial.state != "running"],
+            "front": [candidate.number for candidate in run.front],
+            "hypervolume": _hypervolume(run),
+            "baseline": baseline,
+            "pick": picked,
+            "cuts": _cuts(run, pick.config) if pick else [],
+            "layers": _layers(run, pick.network) if pick else [],
+            "warnings": warnings,
+        }
+    )
+
+
+# -- baseline and pick ------------------------------------------------------------------------
+def _networks(
+    run: Run, pick: Pick | None, warnings: list[str]
+) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    latency = replace(run.evaluation.latency, max_seconds=FINAL_SECONDS)
+    run.progress(Event("measure", 0, 2, "timing"))
+    candidate = pick.network if pick else run.baseline
+    ratio = latency.compare(candidate, run.baseline)
+    run.progress(Event("measure", 1, 2, "testing"))
+    baseline = {
+        **_measured(run, run.baseline),
+        "latency_ms": ratio.baseline_ms,
+        "latency_ms_interval": list(ratio.baseline_ms_interval),
+    }
+    if pick is None:
+        return baseline, None
+    if ratio.noisy:
+        warnings.append(
+            f"The latency ratio is only known to be between {ratio.low:.3g} and {ratio.high:.3g}: "
+            "this machine was busy. Measure again when it is idle."
+        )
+    has_seen_valid = run.settings.finetune is not None and run.data.finetune is not run.data.train
+    picked = {
+        **_measured(run, pick.network),
+        **({"valid_accuracy": None} if has_seen_valid else {}),
+        "latency_ms": ratio.network_ms,
+        "latency_ms_interval": list(ratio.network_ms_interval),
+        "latency_ratio": ratio.ratio,
+        "latency_ratio_interval": [ratio.low, ratio.high],
+        "noisy": ratio.noisy,
+        "trial": pick.candidate.number,
+        "config": dict(pick.config),
+        "values": dict(pick.values),
+        "extracted_as": "graph",
+    }
+    run.progress(Event("measure", 2, 2, "done"))
+    return baseline, picked
+
+
+def _measured(run: Run, network: nn.Module) -> dict[str, Any]:
+    data = run.data
+    valid = Accuracy(loader=data.valid, metric=data.metric).measure(network)
+    test = (
+        valid
+        if data.test is None
+        else Accuracy(loader=data.test, metric=data.metric).measure(network)
+    )
+    return {
+        "test_accuracy": test.value,
+        "test_accuracy_interval": [test.low, test.high],
+        "valid_accuracy": valid.value,
+        "macs": int(MACs(example=data.example).measure(network).value),
+        "params": int(Parameters().measure(network).value),
+        "file_bytes": int(FileSize().measure(network).value),
+        "peak_memory_bytes": int(
+            PeakMemory(example=run.evaluation.latency.example).measure(network).value
+        ),
+    }
+
+
+# -- the search -------------------------------------------------------------------------------
+def _asked(run: Run) -> dict[str, Any]:
+    settings = run.settings
+    return {
+        "objectives": list(run.study.directions),
+        "evaluations": settings.evaluations,
+        "strategy": settings.strategy,
+        "seed": settings.seed,
+        "pick": dict(settings.pick),
+        "backend": settings.backend,
+        "threads": settings.threads,
+        "batch": settings.batch,
+        "training": settings.training(),
+    }
+
+
+def _trial(trial: Any) -> dict[str, Any]:
+    details = dict(trial.details)
+    if trial.error:
+        details["error"] = trial.error
+    return {
+        "number": trial.number,
+        "config": dict(trial.config),
+        "values": {k: v for k, v in trial.values.items() if math.isfinite(v)},
+        "details": details,
+        "seconds": trial.seconds,
+        "state": trial.state,
+    }
+
+
+def _hypervolume(run: Run) -> dict[str, Any] | None:
+    complete = run.study.complete
+    if not complete:
+        return None
+    values = [{name: trial.values[name] for name in run.study.directions} for trial in complete]
+    reference = reference_point(values, run.study.directions)
+    curve = hypervolume_curve(complete, run.study.directions, reference)
+    return {"reference": reference, "curve": [list(point) for point in curve]}
+
+
+# -- structure --------------------------------------------------------------------------------
+def _structure(run: Run) -> dict[str, Any]:
+    report = run.net.report().to_data()
+    fixed = [{**row, "where": _short_place(row["where"])} for row in report["fixed"]]
+    return {"elastic": report["elastic"], "fixed": fixed}
+
+
+def _short_place(where: str) -> str:
+    """``package/file.py:12: code``: the report is mailed, so it tells nothing of home folders."""
+    path, colon, rest = where.partition(".py:")
+    return "/".join(Path(path).parts[-2:]) + colon + rest if colon else where
+
+
+def _cuts(run: Run, config: Config) -> list[dict[str, Any]]:
+    dropped = run.net.dropped_blocks(config)
+    cuts = []
+    for name, choice in run.net.space.items():
+        if run.net.space.is_active(name, config):
+            cuts.append(
+                {
+                    "name": name,
+                    "kind": choice.kind,
+                    "kept": config[name],
+                    "of": choice.size or choice.largest,
+                    "dropped": dropped.get(name, []),
+                }
+            )
+    return cuts
+
+
+def _layers(run: Run, network: nn.Module) -> list[dict[str, Any]]:
+    after: dict[str, Tensor] = dict(network.named_parameters())
+    sizes: dict[str, list[int]] = {}
+    layers: dict[str, dict[str, Any]] = {}
+    for name, weight in run.baseline.named_parameters():
+        layer = name.rpartition(".")[0] or name
+        kept = after.get(name)
+        if layer not in layers:
+            layers[layer] = {
+                "name": layer,
+                "before": list(weight.shape),
+                "after": None if kept is None else list(kept.shape),
+            }
+        counts = sizes.setdefault(layer, [0, 0])
+        counts[0] += weight.numel()
+        counts[1] += 0 if kept is None else kept.numel()
+    return [
+        {**layer, "params_before": sizes[name][0], "params_after": sizes[name][1]}
+        for name, layer in layers.items()
+    ]
+
+
+def _python(run: Run) -> str:
+    """The Python that does the same."""
+    settings = run.settings
+    bounds = ", ".join(f"{name}={bound!r}" for name, bound in settings.pick.items())
+    training = "".join(
+        f"    {name}=Recipe({_arguments(recipe.to_json())}),\n"
+        for name, recipe in (("recipe", settings.recipe), ("finetune", settings.finetune))
+        if recipe is not None
+    )
+    return (
+        "import supple\n"
+        "from supple.elastic.training import Recipe\n\n"
+        "run = supple.optimize(\n"
+        "    model, train=train, valid=valid, test=test, example=example,\n"
+        f"    objectives={list(run.study.directions)!r}, evaluations={settings.evaluations},\n"
+        f"    strategy={settings.strategy!r}, seed={settings.seed}, "
+        f"rule={getattr(settings.rule, 'name', 'plain')!r},\n"
+        f"    backend={settings.backend!r}, threads={settings.threads}, batch={settings.batch},\n"
+        f"{training}"
+        f"    out={str(run.out)!r},\n"
+        ")\n" + (f"run.pick({bounds}).export('small.onnx')\n" if bounds else "print(run.front)\n")
+    )
+
+
+def _arguments(data: Mapping[str, Any]) -> str:
+    return ", ".join(f"{k}={v!r}" for k, v in data.items() if v is not None)
+
+
+def _version() -> str:
+    import supple
+
+    return supple.__version__

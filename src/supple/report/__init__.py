@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from supple.report._markdown import render_markdown
 from supple.report._page import render_report, write_report
 from supple.report._result import (
     SCHEMA,
@@ -52,6 +53,7 @@ __all__ = [
     "cut_rows",
     "dropped_blocks",
     "headline",
+    "render_markdown",
     "render_report",
     "write_report",
 ]

@@ -2,7 +2,9 @@
 
 from supple.elastic._call import call
 from supple.elastic._choices import Elasticity
-from supple.elastic._elastic import Elastic, SubNetwork
+from supple.elastic._elastic import Elastic
+from supple.elastic._module import Extracted
 from supple.elastic._report import ElasticRow, Report
+from supple.elastic._sub_network import SubNetwork
 
-__all__ = ["Elastic", "ElasticRow", "Elasticity", "Report", "SubNetwork", "call"]
+__all__ = ["Elastic", "ElasticRow", "Elasticity", "Extracted", "Report", "SubNetwork", "call"]

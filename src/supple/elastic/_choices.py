@@ -4,55 +4,140 @@ from __future__ import annotations
 
 import fnmatch
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
 
+from supple.errors import SpaceError, near_misses
 from supple.space import Condition, Depth, Kernel, Space, Width
-from supple.trace import Stage, Structure
+from supple.trace import ElasticAxis, ElasticKernel, Stage, Structure
 
 __all__ = ["Elasticity", "build_space"]
+
+PerGlob = int | Mapping[str, int] | tuple[tuple[str, int], ...]
+"""One number for all, or one for each pattern of names; the first that matches counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Elasticity:
     """How far and how finely a model may be varied.
 
+    Patterns (``*`` and ``?``) match the name of a choice (``blocks.0.mlp.0.width``), of a
+    parameter that it cuts (``blocks.*.mlp.*``), or of a block that it skips.
+
     Args:
         ratios: Fractions of an axis that may be kept, rounded to multiples; 1 is always offered.
-        multiple_of: Kept sizes are multiples of this; None takes the power of two that leaves
-            at least eight steps, at most 8. Heads and groups are never rounded.
+        multiple_of: Kept sizes are multiples of this, the full size apart; None takes the power
+            of two that leaves at least eight steps, at most 8.
+        min_size: Fewest indices of an axis that are kept. Heads and groups follow this and
+            ``multiple_of`` only where a pattern says so.
         min_depth_ratio: Smallest fraction of a stage's skippable blocks, rounded down.
         min_kernel: Smallest convolution window.
-        fixed: Patterns (``*`` and ``?``) of choice names that are left whole.
+        fixed: Patterns of what is left whole.
         widths: Whether widths are choices at all.
         depths: Whether depths are.
         kernels: Whether kernel sizes are.
+
+    Raises:
+        SpaceError: A number is out of range.
+
+    Example:
+        >>> elasticity = Elasticity(multiple_of={"*.mlp.*": 16}, min_size=8, fixed=("embed.*",))
+        >>> elasticity.width_options(64, "width", ("blocks.0.mlp.0.width",))
+        (16, 32, 48, 64)
     """
 
     ratios: tuple[float, ...] = (0.25, 0.375, 0.5, 0.625, 0.75, 0.875, 1.0)
-    multiple_of: int | None = None
+    multiple_of: PerGlob | None = None
+    min_size: PerGlob = 1
     min_depth_ratio: float = 0.25
     min_kernel: int = 3
-    fixed: tuple[str, ...] = field(default=())
+    fixed: tuple[str, ...] = ()
     widths: bool = True
     depths: bool = True
     kernels: bool = True
 
-    def allows(self, name: str) -> bool:
-        """No pattern of ``fixed`` matches the name."""
-        return not any(fnmatch.fnmatchcase(name, pattern) for pattern in self.fixed)
+    def __post_init__(self) -> None:
+        for field in ("multiple_of", "min_size"):
+            value = getattr(self, field)
+            if isinstance(value, Mapping):  # hashable, as every value of a method is
+                object.__setattr__(self, field, tuple(value.items()))
+            if any(n < 1 for n in _numbers(getattr(self, field))):
+                raise _out_of_range(field, value, "at least 1")
+        for field in ("ratios", "fixed"):
+            value = getattr(self, field)
+            object.__setattr__(self, field, (value,) if isinstance(value, str) else tuple(value))
+        if not all(0 < ratio <= 1 for ratio in self.ratios):
+            raise _out_of_range("ratios", self.ratios, "fractions above 0 and up to 1")
+        if not 0 <= self.min_depth_ratio <= 1:
+            raise _out_of_range("min_depth_ratio", self.min_depth_ratio, "from 0 to 1")
+        if self.min_kernel < 1:
+            raise _out_of_range("min_kernel", self.min_kernel, "at least 1")
 
-    def width_options(self, size: int, role: str) -> tuple[int, ...]:
-        """The sizes offered for an axis."""
-        step = self.multiple_of or min(8, 2 ** max(0, int(math.log2(size)) - 3))
-        if role in ("heads", "groups"):
-            step = 1
-        sizes = {max(step, round(size * ratio / step) * step) for ratio in self.ratios}
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """All patterns of names."""
+        tables = (v for v in (self.multiple_of, self.min_size) if isinstance(v, tuple))
+        return (*self.fixed, *(pattern for table in tables for pattern, _ in table))
+
+    def allows(self, names: Iterable[str]) -> bool:
+        """No pattern of ``fixed`` matches any of the names."""
+        return not any(_matches(pattern, names) for pattern in self.fixed)
+
+    def width_options(self, size: int, role: str, names: Collection[str] = ()) -> tuple[int, ...]:
+        """The sizes offered for an axis.
+
+        Args:
+            size: The full size.
+            role: What the axis is: ``"width"``, ``"heads"``, …
+            names: The names that patterns are matched with.
+        """
+        is_counted = role in ("heads", "groups")
+        step = _look_up(self.multiple_of, names, is_counted)
+        if step is None:
+            step = 1 if is_counted else min(8, 2 ** max(0, int(math.log2(size)) - 3))
+        least = _look_up(self.min_size, names, is_counted) or 1
+        least = max(step, math.ceil(least / step) * step)
+        sizes = {max(least, round(size * ratio / step) * step) for ratio in self.ratios}
         return tuple(sorted({min(n, size) for n in sizes} | {size}))
+
+    def depth_options(self, count: int) -> tuple[int, ...]:
+        """The numbers of blocks offered for a stage of ``count``."""
+        return tuple(range(math.floor(count * self.min_depth_ratio), count + 1))
+
+    def kernel_options(self, kernel: ElasticKernel) -> tuple[int, ...]:
+        """The windows offered for a convolution."""
+        least = max(kernel.least, self.min_kernel)
+        return tuple(n for n in range(1, kernel.size + 1, 2) if n >= least or n == kernel.size)
+
+
+def _out_of_range(field: str, value: object, wanted: str) -> SpaceError:
+    return SpaceError(
+        f"Elasticity got {field}={value!r}.", why=f"It has to be {wanted}.", field=field
+    )
+
+
+def _numbers(value: PerGlob | None) -> list[int]:
+    if value is None:
+        return []
+    return [value] if isinstance(value, int) else list(dict(value).values())
+
+
+def _matches(pattern: str, names: Iterable[str]) -> bool:
+    return any(fnmatch.fnmatchcase(name, pattern) for name in names)
+
+
+def _look_up(value: PerGlob | None, names: Collection[str], is_counted: bool) -> int | None:
+    if value is None or isinstance(value, int):
+        return None if is_counted else value
+    pairs = value.items() if isinstance(value, Mapping) else value
+    return next((number for pattern, number in pairs if _matches(pattern, names)), None)
 
 
 def build_space(
-    structure: Structure, elasticity: Elasticity, orders: Mapping[str, tuple[int, ...]]
+    structure: Structure,
+    elasticity: Elasticity,
+    orders: Mapping[str, tuple[int, ...]],
+    left_whole: Collection[str] = (),
 ) -> Space:
     """The space of a structure.
 
@@ -60,45 +145,61 @@ def build_space(
         structure: What may vary.
         elasticity: How far.
         orders: For each stage the positions of its blocks, the one to keep longest first.
+        left_whole: Names of choices that are not offered.
+
+    Raises:
+        SpaceError: A pattern of the elasticity matches nothing.
     """
+    _check_patterns(structure, elasticity)
     choices: dict[str, Width | Depth | Kernel] = {}
     inside: dict[str, Condition] = {}
-    if elasticity.depths:
-        for stage in structure.stages:
-            choice = _depth(stage, elasticity)
-            name = f"{stage.name}.depth"
-            if len(choice.options) < 2 or not elasticity.allows(name):
-                continue
-            choices[name] = choice
-            for rank, position in enumerate(orders[stage.name]):
-                holds = tuple(o for o in choice.options if isinstance(o, int) and o > rank)
-                for parameter in stage.blocks[position].parameters:
-                    inside[parameter] = Condition(choice=name, options=holds)
+    for stage in structure.stages:
+        name, options = f"{stage.name}.depth", elasticity.depth_options(len(stage.blocks))
+        is_offered = elasticity.depths and elasticity.allows(_names_of_stage(stage))
+        if not is_offered or len(options) < 2 or name in left_whole:
+            continue
+        choices[name] = Depth(options=options, size=len(stage.blocks))
+        for rank, position in enumerate(orders[stage.name]):
+            holds = Condition(choice=name, options=tuple(o for o in options if o > rank))
+            inside |= dict.fromkeys(stage.blocks[position].parameters, holds)
     parameters = set(structure.parameters)
-    if elasticity.widths:
-        for axis in structure.axes:
-            options = elasticity.width_options(axis.size, axis.role)
-            if len(options) < 2 or not elasticity.allows(axis.name):
-                continue
-            owners = [m.tensor for m in axis.members if m.tensor in parameters]
-            choices[axis.name] = Width(
-                options=options, size=axis.size, when=_conditions(owners, inside)
-            )
-    if elasticity.kernels:
-        for kernel in structure.kernels:
-            sizes = tuple(range(max(1, elasticity.min_kernel), kernel.size + 1, 2))
-            name = f"{kernel.name}.kernel"
-            if len(sizes) > 1 and elasticity.allows(name):
-                choices[name] = Kernel(
-                    options=sizes, size=kernel.size, when=_conditions([kernel.weight], inside)
-                )
+    for axis in structure.axes if elasticity.widths else ():
+        names = _names_of_axis(axis)
+        options = elasticity.width_options(axis.size, axis.role, names)
+        if len(options) < 2 or not elasticity.allows(names) or axis.name in left_whole:
+            continue
+        owners = [m.tensor for m in axis.members if m.tensor in parameters]
+        choices[axis.name] = Width(
+            options=options, size=axis.size, when=_conditions(owners, inside)
+        )
+    for kernel in structure.kernels if elasticity.kernels else ():
+        name, options = f"{kernel.name}.kernel", elasticity.kernel_options(kernel)
+        if len(options) > 1 and elasticity.allows((name, kernel.weight)) and name not in left_whole:
+            when = _conditions([kernel.weight], inside)
+            choices[name] = Kernel(options=options, size=kernel.size, when=when)
     return Space(choices)
 
 
-def _depth(stage: Stage, elasticity: Elasticity) -> Depth:
-    count = len(stage.blocks)
-    least = math.floor(count * elasticity.min_depth_ratio)
-    return Depth(options=tuple(range(least, count + 1)), size=count)
+def _names_of_stage(stage: Stage) -> tuple[str, ...]:
+    return (f"{stage.name}.depth", *(block.name for block in stage.blocks))
+
+
+def _names_of_axis(axis: ElasticAxis) -> tuple[str, ...]:
+    return (axis.name, *dict.fromkeys(member.tensor for member in axis.members))
+
+
+def _check_patterns(structure: Structure, elasticity: Elasticity) -> None:
+    known = [name for stage in structure.stages for name in _names_of_stage(stage)]
+    known += [name for axis in structure.axes for name in _names_of_axis(axis)]
+    known += [n for kernel in structure.kernels for n in (f"{kernel.name}.kernel", kernel.weight)]
+    known += [fixed.name.partition("[")[0] for fixed in structure.fixed()]
+    for pattern in elasticity.patterns:
+        if not _matches(pattern, known):
+            raise SpaceError(
+                f"the pattern '{pattern}' of Elasticity matches nothing in this model.",
+                hint=f"{near_misses(pattern, set(known))} net.report() lists all names.",
+                pattern=pattern,
+            )
 
 
 def _conditions(owners: list[str], inside: Mapping[str, Condition]) -> tuple[Condition, ...]:

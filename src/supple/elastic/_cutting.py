@@ -104,11 +104,14 @@ class Cutter:
 
     Args:
         structure: The elastic axes.
-        ndims: Number of dimensions of every stored tensor.
+        device: Where the tensors are.
     """
 
-    def __init__(self, structure: Structure) -> None:
+    _MOST_KNOWN = 20_000
+
+    def __init__(self, structure: Structure, device: torch.device) -> None:
         self._structure = structure
+        self.device = device
         self._atoms: dict[str, tuple[int, ...]] = {}
         for name, axes in structure.analysis.stored.items():
             found = {
@@ -124,6 +127,8 @@ class Cutter:
         kernel = self._kernel_of.get(name)
         key = (name, tuple(counts[i] for i in atoms), -1 if kernel is None else windows[kernel])
         if key not in self._known:
+            if len(self._known) >= self._MOST_KNOWN:
+                self._known.clear()
             self._known[key] = self._work_out(name, counts, windows, self._prefix(counts))
         return self._known[key]
 
@@ -169,7 +174,7 @@ class Cutter:
                 slices.append(slice(len(positions)) if len(positions) < axis.size else slice(None))
             else:
                 slices.append(slice(None))
-                selects.append((dim, positions))
+                selects.append((dim, positions.to(self.device)))
         kernel = self._kernel_of.get(name)
         if kernel is not None:
             full = self._structure.kernels[kernel].size

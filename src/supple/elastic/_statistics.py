@@ -1,53 +1,62 @@
-"""Which buffers a captured graph updates while it trains."""
+"""Which buffers a captured graph updates, and how a sub-network is kept from doing so."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 
-import torch
 from torch import fx
 
 from supple.trace import Capture
+from supple.trace._graph import module_path, named_arguments, writes
 
-__all__ = ["batch_statistics"]
+__all__ = ["Statistics", "counter_of"]
 
 _NORMS = ("aten::batch_norm", "aten::instance_norm")
 
 
-def batch_statistics(
-    captures: Sequence[Capture], canonical: Mapping[str, str]
-) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Buffers that are written in training mode, and the batch counters beside them.
+def counter_of(running_mean: str) -> str:
+    """The name of the batch counter beside a running mean."""
+    return f"{running_mean.rpartition('.')[0]}.num_batches_tracked".lstrip(".")
 
-    Returns:
-        Canonical names of all buffers that some call writes, and of those ``num_batches_tracked``
-        counters that a graph captured in evaluation mode does not count up by itself.
+
+@dataclass(frozen=True)
+class Statistics:
+    """What one graph does to buffers; all names are canonical.
+
+    Attributes:
+        unread: Running statistics that norms only write in training mode, so that a sub-network
+            need not have them there.
+        written: Buffers that some call writes in any mode.
+        counters: Batch counters that the graph, captured in evaluation mode, does not count up.
     """
-    written: set[str] = set()
-    for one in captures:
-        for node in one.calls:
-            for argument in _written_arguments(node):
-                source = one.sources.get(argument)
-                if source is not None and source.kind == "buffer":
-                    written.add(canonical[source.name])
-    counters = {
-        name.rpartition(".")[0] + ".num_batches_tracked"
-        for name in written
-        if name.endswith("running_mean")
-    }
-    known = {name.lstrip(".") for name in counters} & set(canonical)
-    return frozenset(written | known), tuple(sorted(known))
+
+    unread: frozenset[str]
+    written: frozenset[str]
+    counters: tuple[str, ...]
+
+    @classmethod
+    def of(cls, one: Capture, canonical: Mapping[str, str]) -> Statistics:
+        """The statistics of a graph."""
+        written = {
+            canonical[one.sources[w].name]
+            for node in one.calls
+            for w in writes(node)
+            if w in one.sources and one.sources[w].kind != "input"
+        }
+        unread = set()
+        for node, source in one.sources.items():
+            norms = [_is_switching_norm(user, node, one) for user in node.users]
+            if source.kind == "buffer" and norms and all(norms):
+                unread.add(canonical[source.name])
+        means = (name for name in unread if name.endswith("running_mean"))
+        counters = {canonical[c] for c in map(counter_of, means) if c in canonical}
+        return cls(frozenset(unread), frozenset(written), tuple(sorted(counters - written)))
 
 
-def _written_arguments(node: fx.Node) -> list[fx.Node]:
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return []
-    named = dict(zip([a.name for a in target._schema.arguments], node.args, strict=False))
-    if target._schema.name in _NORMS:
-        candidates = [named.get("running_mean"), named.get("running_var")]
-    elif target._schema.is_mutable:
-        candidates = [node.args[0] if node.args else None]
-    else:
-        candidates = []
-    return [c for c in candidates if isinstance(c, fx.Node)]
+def _is_switching_norm(call: fx.Node, buffer: fx.Node, one: Capture) -> bool:
+    schema = getattr(call.target, "_schema", None)
+    if getattr(schema, "name", "") not in _NORMS or module_path(call) not in one.switching:
+        return False
+    given = named_arguments(call)
+    return buffer in (given["running_mean"], given["running_var"])

@@ -58,9 +58,9 @@ def load_weights(net: Elastic, path: Path) -> None:
             hint="the file is missing or was cut short; make it again, or restore a copy.",
         ) from error
     _check(net, tensors, path)
-    net._restore_order()
+    net.restore_order()
     with torch.no_grad():
-        for name, tensor in net._tensors().items():
+        for name, tensor in net.tensors().items():
             if name in tensors:
                 tensor.copy_(tensors[name])
     orders: dict[str, Any] = json.loads(metadata.get("supple.orders", "{}"))

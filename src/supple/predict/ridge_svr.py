@@ -50,8 +50,16 @@ class RidgeSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         errors_: The error of everything that was tried.
 
     Example:
-        >>> predictor = RidgeSVR().fit(space.encode(configs), accuracies)
-        >>> mean, std = predictor.predict(space.encode(others), return_std=True)
+        >>> import numpy as np
+        >>> from supple.predict import RidgeSVR
+        >>> from supple.space import Space, Width
+        >>> space = Space({"a": Width(options=(8, 16)), "b": Width(options=(8, 16, 24))})
+        >>> configs = list(space.configs())
+        >>> sizes = [config["a"] + 2 * config["b"] for config in configs]
+        >>> predictor = RidgeSVR().fit(space.encode(configs), sizes)
+        >>> mean, std = predictor.predict(space.encode(configs), return_std=True)
+        >>> bool(np.abs(mean - sizes).max() < 1)
+        True
     """
 
     def __init__(

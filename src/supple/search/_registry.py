@@ -64,7 +64,11 @@ def strategy(
         SearchError: For a name or setting that does not exist; it names near misses.
 
     Example:
-        >>> strategy("linas", space=net.space, seed=0, population=20)
+        >>> from supple.search import strategy
+        >>> from supple.space import Space, Width
+        >>> space = Space({"a": Width(options=(8, 16))})
+        >>> strategy("random", space=space, seed=7, population=10)
+        RandomSearch(seed=7, population=10)
     """
     if directions is not None:
         checked_directions(directions)

@@ -4,7 +4,7 @@ Each loop fits one predictor per objective to everything measured, lets NSGA-II 
 thousands of predicted evaluations, and measures the population that comes out. Sarah et al.
 2022, "A Hardware-Aware System for Accelerating Deep Neural Network Optimization" (catalogue 76).
 
-Differences from the released code, all named as gaps in the catalogue's spec: configs measured
+Differences from the released code, mostly pitfalls that the catalogue names: configs measured
 before are skipped for the next best, a tenth of each batch is random so that the predictors see
 more than their own opinion, the last batch may be shorter, and the evolution starts at the best
 configs measured.
@@ -40,11 +40,12 @@ class LINAS(Strategy):
     Args:
         space: The space to search.
         seed: Seed of everything the strategy draws.
-        population: Configs measured per loop; smaller is more thrifty, larger more parallel.
+        population: Configs measured per loop (the paper: 50). Smaller loops correct the
+            predictors sooner and need fewer measurements; larger ones can be measured in parallel.
         start: Configs to propose first.
         predictor: The regressor for each objective, an unfitted scikit-learn estimator.
         encoding: How configs become its features; inactive choices are masked.
-        inner_evaluations: Predicted evaluations per loop.
+        inner_evaluations: Predicted evaluations per loop, repeated children included.
         inner_population: Population of the evolution on the predictors.
         random_share: Fraction of each batch that is random.
         crossover: Chance of a pair of parents to be crossed.
@@ -53,7 +54,16 @@ class LINAS(Strategy):
         eta_mutation: How near to the old option a mutated number stays.
 
     Example:
-        >>> study.run(evaluate, LINAS(space=study.space, population=20), evaluations=200)
+        >>> from supple.search import LINAS
+        >>> from supple.space import Space, Width
+        >>> from supple.study import Study
+        >>> space = Space({"a": Width(options=(8, 16, 24)), "b": Width(options=(8, 16, 24))})
+        >>> def evaluate(config):
+        ...     return {"loss": 1 / config["a"], "latency": config["a"] + config["b"]}
+        >>> study = Study.open(space=space, directions={"loss": "min", "latency": "min"})
+        >>> linas = LINAS(space=space, population=2, inner_evaluations=400)
+        >>> study.run(evaluate, linas, evaluations=5)
+        Study('study' at memory: 5 of 5 trials complete)
     """
 
     name: ClassVar[str] = "linas"

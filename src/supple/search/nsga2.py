@@ -41,7 +41,15 @@ class NSGA2(Strategy):
         eta_mutation: How near to the old option a mutated number stays.
 
     Example:
-        >>> study.run(evaluate, NSGA2(space=study.space, population=20), evaluations=200)
+        >>> from supple.search import NSGA2
+        >>> from supple.space import Space, Width
+        >>> from supple.study import Study
+        >>> space = Space({"a": Width(options=(8, 16, 24)), "b": Width(options=(8, 16, 24))})
+        >>> def evaluate(config):
+        ...     return {"loss": 1 / config["a"], "latency": config["a"] + config["b"]}
+        >>> study = Study.open(space=space, directions={"loss": "min", "latency": "min"})
+        >>> study.run(evaluate, NSGA2(space=space, population=2), evaluations=5)
+        Study('study' at memory: 5 of 5 trials complete)
     """
 
     name: ClassVar[str] = "nsga2"

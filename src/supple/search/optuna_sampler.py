@@ -67,8 +67,16 @@ class OptunaSampler(BaseSampler):
         settings: Its other settings, for instance ``{"n_startup_trials": 20}``.
 
     Example:
-        >>> tpe = OptunaSampler("TPESampler", space=study.space, seed=0)
-        >>> study.run(evaluate, tpe, evaluations=100)
+        >>> from supple.search import OptunaSampler
+        >>> from supple.space import Space, Width
+        >>> from supple.study import Study
+        >>> space = Space({"a": Width(options=(8, 16, 24)), "b": Width(options=(8, 16, 24))})
+        >>> def evaluate(config):
+        ...     return {"loss": 1 / config["a"], "latency": config["a"] + config["b"]}
+        >>> study = Study.open(space=space, directions={"loss": "min", "latency": "min"})
+        >>> tpe = OptunaSampler("TPESampler", space=space, seed=0)
+        >>> study.run(evaluate, tpe, evaluations=5)
+        Study('study' at memory: 5 of 5 trials complete)
     """
 
     sampler: str

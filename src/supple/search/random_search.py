@@ -30,7 +30,15 @@ class RandomSearch(Strategy):
         start: Configs to propose first.
 
     Example:
-        >>> study.run(evaluate, RandomSearch(space=study.space, seed=0), evaluations=100)
+        >>> from supple.search import RandomSearch
+        >>> from supple.space import Space, Width
+        >>> from supple.study import Study
+        >>> space = Space({"a": Width(options=(8, 16, 24)), "b": Width(options=(8, 16, 24))})
+        >>> def evaluate(config):
+        ...     return {"loss": 1 / config["a"], "latency": config["a"] + config["b"]}
+        >>> study = Study.open(space=space, directions={"loss": "min", "latency": "min"})
+        >>> study.run(evaluate, RandomSearch(space=space, seed=0), evaluations=5)
+        Study('study' at memory: 5 of 5 trials complete)
     """
 
     name: ClassVar[str] = "random"

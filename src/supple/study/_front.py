@@ -63,9 +63,24 @@ class Front(Sequence[Candidate]):
         directions: ``"min"`` or ``"max"`` for each objective.
 
     Example:
-        >>> front = Front(candidates, {"accuracy": "max", "latency": "min"})
-        >>> front.pick(latency=0.5).values["accuracy"]
-        0.974
+        >>> from supple.space import Config
+        >>> from supple.study import Candidate, Front
+        >>> measured = [(8, 0.91, 0.3), (16, 0.97, 0.5), (32, 0.96, 0.9)]
+        >>> front = Front(
+        ...     [
+        ...         Candidate(
+        ...             number=number,
+        ...             config=Config({"width": width}),
+        ...             values={"accuracy": accuracy, "latency": latency},
+        ...         )
+        ...         for number, (width, accuracy, latency) in enumerate(measured)
+        ...     ],
+        ...     {"accuracy": "max", "latency": "min"},
+        ... )
+        >>> front
+        Front(2 of 3 candidates; accuracy max, latency min)
+        >>> front.pick(latency=0.4).config
+        Config({'width': 8})
     """
 
     def __init__(self, candidates: Iterable[Candidate], directions: Mapping[str, str]) -> None:

@@ -12,10 +12,8 @@ import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
-from optuna.exceptions import UpdateFinishedTrialError
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
-from optuna.trial import FrozenTrial, TrialState
 
 from supple.errors import MeasureError, StudyError, near_misses
 from supple.progress import Event, Progress
@@ -23,26 +21,18 @@ from supple.space import Space
 from supple.study._front import Front
 from supple.study._hypervolume import hypervolume_curve
 from supple.study._identity import Identity
-from supple.study._lock import is_alive, only_driver, this_process
-from supple.study._outcome import Evaluate, Outcome, checked_outcome
-from supple.study._trial import (
-    FAILURE,
-    OWNER,
-    REPEATED,
-    RESULT,
-    Reason,
-    Trial,
-    from_frozen,
-    running_template,
-)
+from supple.study._lock import only_driver
+from supple.study._outcome import Evaluate, checked_outcome
+from supple.study._record import Record
+from supple.study._trial import Reason, Trial
 from supple.study._view import Proposal, View
 from supple.study.direction import Direction, study_directions
 from supple.study.storage import Location, explained, make_folder, open_storage, quiet
 
 __all__ = ["Study"]
 
-# User attributes of an Optuna study.
-IDENTITY, DISCARDED = "supple", "supple:discarded"
+# The user attribute of an Optuna study that says what it is about.
+IDENTITY = "supple"
 # As many evaluations that fail in a row from the start mean that no evaluation will succeed.
 FAILURES_AT_START = 5
 
@@ -62,21 +52,21 @@ class Study:
         note: Why the last run ended before its number of evaluations; empty if it did not.
 
     Example:
-        >>> study = Study.open("runs/digits/study.db", space=net.space,
-        ...                    directions={"accuracy": "max", "latency": "min"})
-        >>> study.run(evaluate, strategy("linas", space=net.space), evaluations=200)
-        >>> study.front.pick(latency=0.5)
+        >>> from supple.search import strategy
+        >>> from supple.space import Space, Width
+        >>> from supple.study import Study
+        >>> space = Space({"a": Width(options=(8, 16, 24)), "b": Width(options=(8, 16, 24))})
+        >>> def evaluate(config):
+        ...     return {"loss": 1 / config["a"], "latency": config["a"] + config["b"]}
+        >>> study = Study.open(space=space, directions={"loss": "min", "latency": "min"})
+        >>> study.run(evaluate, strategy("random", space=space), evaluations=9)
+        Study('study' at memory: 9 of 9 trials complete)
+        >>> study.front.pick(latency=24).config
+        Config({'a': 16, 'b': 8})
     """
 
     def __init__(
-        self,
-        *,
-        storage: BaseStorage,
-        location: Location,
-        name: str,
-        study_id: int,
-        identity: Identity,
-        is_read_only: bool,
+        self, *, record: Record, name: str, identity: Identity, is_read_only: bool
     ) -> None:
         self.name = name
         self.space = identity.space
@@ -85,9 +75,7 @@ class Study:
         self.version = identity.version
         self.interrupted = False
         self.note = ""
-        self._storage = storage
-        self._location = location
-        self._id = study_id
+        self._record = record
         self._is_read_only = is_read_only
         self._trials: list[Trial] = []
         self.refresh()
@@ -127,16 +115,9 @@ class Study:
             with explained(location), quiet():
                 study_id, stored = _found_or_made(backend, name, identity)
             identity.require_same(stored, name)
-            study = cls(
-                storage=backend,
-                location=location,
-                name=name,
-                study_id=study_id,
-                identity=stored,
-                is_read_only=False,
-            )
-            study._reclaim()
-        return study
+            record = _record(backend, location, study_id, name, stored)
+            record.reclaim()
+            return cls(record=record, name=name, identity=stored, is_read_only=False)
 
     @classmethod
     def load(cls, storage: str | os.PathLike[str], name: str | None = None) -> Self:
@@ -168,21 +149,16 @@ class Study:
                 f"there is no study '{chosen}' at {location}.", hint=near_misses(chosen, known)
             )
         found = known[chosen]
-        return cls(
-            storage=backend,
-            location=location,
-            name=chosen,
-            study_id=found._study_id,
-            identity=_identity(found.user_attrs, chosen),
-            is_read_only=True,
-        )
+        identity = _identity(found.user_attrs, chosen)
+        record = _record(backend, location, found._study_id, chosen, identity)
+        return cls(record=record, name=chosen, identity=identity, is_read_only=True)
 
     # Reading
 
     @property
     def storage(self) -> str:
         """Where the study is stored: a path, a URL without its password, or ``memory``."""
-        return str(self._location)
+        return str(self._record.location)
 
     @property
     def trials(self) -> list[Trial]:
@@ -207,16 +183,7 @@ class Study:
 
     def refresh(self) -> None:
         """Read all trials again, for a study that another process runs."""
-        self._read()
-
-    def _read(self) -> list[FrozenTrial]:
-        with explained(self._location):
-            stored = self._storage.get_all_trials(self._id, deepcopy=False)
-        stored = sorted(stored, key=lambda frozen: frozen.number)
-        objectives = list(self.directions)
-        trials = [from_frozen(frozen, self.space, objectives) for frozen in stored]
-        self._trials = [trial for trial in trials if trial is not None]
-        return stored
+        self._trials = [trial for trial, _ in self._record.trials()]
 
     def __repr__(self) -> str:
         done, total = len(self.complete), len(self._trials)
@@ -253,15 +220,19 @@ class Study:
         """
         self._check_run(strategy, evaluations)
         self.interrupted, self.note = False, ""
-        with only_driver(self._location.path, self.name):
-            self._reclaim()
-            view = self._view(strategy)
+        with only_driver(self._record.location.path, self.name):
+            self._record.reclaim()
+            self.refresh()
+            view = View(self.space, self.directions, strategy)
+            for trial, frozen in self._record.counted():
+                view.add(trial, frozen.system_attrs)
             try:
                 self._loop(evaluate, view, evaluations, progress, stop)
             except KeyboardInterrupt:
                 self.interrupted = True
+                self._record.reclaim("interrupted")
+                self.refresh()
                 self.note = f"interrupted after {len(self.complete)} of {evaluations} evaluations"
-                self._reclaim("interrupted")
         return self
 
     def _check_run(self, strategy: BaseSampler, evaluations: int) -> None:
@@ -286,18 +257,6 @@ class Study:
                 hint="evaluations=200.",
             )
 
-    def _view(self, strategy: BaseSampler) -> View:
-        """The trials that count, shown to the strategy."""
-        stored = {frozen.number: frozen for frozen in self._read()}
-        with explained(self._location):
-            attributes = self._storage.get_study_user_attrs(self._id)
-        discarded = set(attributes.get(DISCARDED, []))
-        view = View(self.space, self.directions, strategy)
-        for trial in self._trials:
-            if trial.reason not in REPEATED and trial.number not in discarded:
-                view.add(trial, stored[trial.number].system_attrs)
-        return view
-
     def _loop(
         self,
         evaluate: Evaluate,
@@ -317,7 +276,7 @@ class Study:
             if proposal is None:
                 self.note = self._note_at_end(view, done)
                 return
-            trial = self._evaluate(evaluate, proposal, view)
+            trial = self._evaluate(evaluate, proposal)
             view.tell(proposal, trial)
             self._trials.append(trial)
             if trial.is_complete:
@@ -335,9 +294,9 @@ class Study:
             return f"all {self.space.size} configs of the space were evaluated, {done} complete"
         return f"the strategy has no new config to propose, after {done} complete evaluations"
 
-    def _evaluate(self, evaluate: Evaluate, proposal: Proposal, view: View) -> Trial:
+    def _evaluate(self, evaluate: Evaluate, proposal: Proposal) -> Trial:
         """Start a trial, evaluate it, end it."""
-        trial_id, number = self._start(proposal, view)
+        started = self._record.start(proposal)
         begin = time.perf_counter()
         try:
             outcome = checked_outcome(evaluate(proposal.config), self.directions)
@@ -348,88 +307,12 @@ class Study:
             # The user's code may raise anything; the traceback goes with the trial.
             reason, error = "raised", traceback.format_exc()
         else:
-            seconds = time.perf_counter() - begin
-            return self._complete(trial_id, number, proposal, outcome, seconds)
-        seconds = time.perf_counter() - begin
-        self._fail(trial_id, reason, error, seconds)
-        return Trial(
-            number=number,
-            config=proposal.config,
-            state="failed",
-            seconds=seconds,
-            reason=reason,
-            error=error,
-        )
-
-    # Writing: one commit to start a trial, two to end it
-
-    def _start(self, proposal: Proposal, view: View) -> tuple[int, int]:
-        template = running_template(
-            proposal.config, view.distributions, {OWNER: this_process()}, proposal.system_attrs
-        )
-        with explained(self._location):
-            trial_id = self._storage.create_new_trial(self._id, template_trial=template)
-            return trial_id, self._storage.get_trial_number_from_id(trial_id)
-
-    def _complete(
-        self, trial_id: int, number: int, proposal: Proposal, outcome: Outcome, seconds: float
-    ) -> Trial:
-        objectives = [outcome.values[name] for name in self.directions]
-        more = {n: v for n, v in outcome.values.items() if n not in self.directions}
-        result = {"more": more, "details": outcome.details, "seconds": seconds}
-        with explained(self._location):
-            # In this order: a complete trial always has its details.
-            self._storage.set_trial_user_attr(trial_id, RESULT, result)
-            self._storage.set_trial_state_values(trial_id, TrialState.COMPLETE, objectives)
-        return Trial(
-            number=number,
-            config=proposal.config,
-            state="complete",
-            values=outcome.values,
-            details=outcome.details,
-            seconds=seconds,
-        )
-
-    def _fail(self, trial_id: int, reason: Reason, error: str, seconds: float | None) -> None:
-        failure = {"reason": reason, "error": error, "seconds": seconds}
-        with explained(self._location):
-            try:
-                self._storage.set_trial_user_attr(trial_id, FAILURE, failure)
-                self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
-            except UpdateFinishedTrialError:
-                pass  # Ctrl-C came when it was written already
-
-    def _reclaim(self, reason: Reason = "abandoned") -> None:
-        """Mark running trials of drivers that are gone as failed; they will be run again."""
-        ours = this_process()
-        for frozen in self._read():
-            if frozen.state.is_finished():
-                continue
-            owner = frozen.user_attrs.get(OWNER, {})
-            if owner != ours and is_alive(owner):
-                raise StudyError(
-                    f"trial {frozen.number} of study '{self.name}' is being evaluated by process "
-                    f"{owner['pid']} on this machine.",
-                    hint="wait for that process or stop it.",
-                    owner=owner,
-                )
-            if owner and self._location.path is None and owner.get("host") != ours["host"]:
-                raise StudyError(
-                    f"trial {frozen.number} of study '{self.name}' was started by process "
-                    f"{owner.get('pid')} on {owner.get('host')}, which may still run.",
-                    hint="run the command on that machine, or stop it there and set the trial "
-                    "to FAIL with Optuna.",
-                    owner=owner,
-                )
-            self._fail(frozen._trial_id, reason, f"{reason} while it was running", None)
-        self._read()
+            return self._record.complete(started, outcome, time.perf_counter() - begin)
+        return self._record.fail(started, reason, error, time.perf_counter() - begin)
 
     def _all_failed(self, numbers: list[int], last: Trial) -> StudyError:
         """The error for a run that began with nothing but failures; its configs stay open."""
-        with explained(self._location):
-            attributes = self._storage.get_study_user_attrs(self._id)
-            discarded = [*attributes.get(DISCARDED, []), *numbers]
-            self._storage.set_study_user_attr(self._id, DISCARDED, discarded)
+        self._record.discard(numbers)
         return StudyError(
             f"the first {len(numbers)} evaluations all failed, the last one with:\n{last.error}",
             why="When none works, the fault is in the evaluation, not in the configs.",
@@ -442,6 +325,19 @@ class Study:
 def _event(trial: Trial, done: int, total: int) -> Event:
     message = f"trial {trial.number}" + ("" if trial.is_complete else f" failed: {trial.reason}")
     return Event("search", done, total, message, dict(trial.values))
+
+
+def _record(
+    storage: BaseStorage, location: Location, study_id: int, name: str, identity: Identity
+) -> Record:
+    return Record(
+        storage=storage,
+        location=location,
+        study_id=study_id,
+        name=name,
+        space=identity.space,
+        directions=identity.directions,
+    )
 
 
 def _found_or_made(backend: BaseStorage, name: str, identity: Identity) -> tuple[int, Identity]:

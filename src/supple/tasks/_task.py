@@ -87,8 +87,9 @@ class Task:
         train_on_all: Gives the batches of ``train`` and ``valid`` together, to train the network
             that was picked once nothing is left to choose.
         defaults: Recommended settings: ``rule`` and ``rule_settings``, ``recipe`` (elastic
-            training), ``finetune`` (recipe of the pick), ``calibration_batches`` (batch norm),
-            ``latency_batch``. All optional.
+            training), ``finetune`` (recipe of the pick), ``distil`` (share of the original's
+            outputs in the pick's loss), ``calibration_batches`` (batch norm), ``latency_batch``,
+            ``elasticity`` (settings of `supple.elastic.Elasticity`). All optional.
         options: What the task was loaded with, the defaults included.
         source: The user's file it came from; None for a built-in task.
     """

@@ -7,9 +7,10 @@ inputs'; what no rule can express is left whole, with the reason.
 
 from supple.trace._analyse import Analysis, Edit, Resized
 from supple.trace._axis import ONE, Axis, Reason
-from supple.trace._capture import Capture, Example, capture, split_example
+from supple.trace._capture import Capture, Example, capture, same_randomness, split_example
+from supple.trace._modes import asks_for_mode
 from supple.trace._operation import Axes, Operation
-from supple.trace._program import Flag, Padding, Program, planned_edits
+from supple.trace._program import Average, Flag, Padding, Program, planned_edits
 from supple.trace._residual import Block, Branch, Stage
 from supple.trace._structure import ElasticAxis, ElasticKernel, FixedAxis, Member, Structure
 from supple.trace._table import all_rules, find_rule, rule
@@ -17,6 +18,7 @@ from supple.trace._table import all_rules, find_rule, rule
 __all__ = [
     "ONE",
     "Analysis",
+    "Average",
     "Axes",
     "Axis",
     "Block",
@@ -37,9 +39,11 @@ __all__ = [
     "Stage",
     "Structure",
     "all_rules",
+    "asks_for_mode",
     "capture",
     "find_rule",
     "planned_edits",
     "rule",
+    "same_randomness",
     "split_example",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,9 @@ from torch import fx
 
 from supple.trace._axis import ONE, Axis, Reason, fix
 from supple.trace._capture import Capture
+from supple.trace._graph import named_arguments
 from supple.trace._operation import Axes, Operation
+from supple.trace._places import user_frame
 from supple.trace._table import find_rule
 
 __all__ = ["Analysis", "Edit", "Resized"]
@@ -102,7 +103,7 @@ class Analysis:
 
     def _edit(self, node: fx.Node) -> Edit:
         if node not in self.edits:
-            self.edits[node] = Edit(node.target, Operation(self, node).arguments, {})
+            self.edits[node] = Edit(node.target, named_arguments(node), {})
         return self.edits[node]
 
     # -- the pass over a graph ----------------------------------------------------------------
@@ -207,14 +208,3 @@ def _holds_tensors(value: Any) -> bool:
 def _is_check(node: fx.Node) -> bool:
     """The call only checks something the exporter recorded, and returns nothing."""
     return "_assert" in str(node.target)
-
-
-_FRAME = re.compile(
-    r'File "(?P<path>[^"]+)", line (?P<line>\d+)[^\n]*\n(?!\s*File ")(?P<code>[^\n]*)'
-)
-
-
-def user_frame(stack: str) -> str:
-    """The innermost frame of a recorded stack that is not in torch: ``file:line: code``."""
-    own = [f for f in _FRAME.finditer(stack) if "/torch/" not in f["path"]]
-    return f"{own[-1]['path']}:{own[-1]['line']}: {own[-1]['code'].strip()}" if own else ""

@@ -244,9 +244,9 @@ def _bind(atom: Axis, other: Axis, reason: Reason) -> None:
     if other.kind == "atom":
         _merge_state(atom, other, reason)
     else:
-        if atom.is_stored:
-            for part in other.atoms():
-                part.is_stored = True
+        for part in other.atoms():
+            part.is_stored = part.is_stored or atom.is_stored
+            part.role = part.role or atom.role
         if atom.is_runtime:
             pin(other, reason)
         elif atom.reason is not None or atom.if_stored is not None:
@@ -280,6 +280,7 @@ def _refine(atom: Axis, kind: Literal["product", "concat"], sizes: Sequence[int]
             continue
         part = Axis(size, reason=atom.reason or atom.if_stored)
         part.is_stored = atom.is_stored
+        part.role = atom.role
         if atom.is_runtime:
             part.reason = Reason("reshape", "the batch is split into factors")
         parts.append(part)

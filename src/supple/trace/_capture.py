@@ -7,7 +7,6 @@ captured in both modes; batch norm and dropout of ``torch.nn`` only flip a flag 
 from __future__ import annotations
 
 import logging
-import traceback
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -22,12 +21,12 @@ from torch.utils import _pytree as pytree
 from supple.errors import ExampleError, TraceError
 from supple.trace._graph import clean
 from supple.trace._modes import (
-    asks_for_mode,
     averaging_modules,
     averaging_norms,
     in_mode,
     switching_modules,
 )
+from supple.trace._places import user_line
 
 __all__ = ["Capture", "Example", "capture", "same_randomness", "split_example"]
 
@@ -110,13 +109,13 @@ def split_example(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, kwargs
 
 
-def capture(model: nn.Module, example: Example, *, both: bool | None = None) -> list[Capture]:
-    """Captures a model, in evaluation mode and, where its code asks for the mode, in training.
+def capture(model: nn.Module, example: Example, *, training: bool = False) -> Capture:
+    """Captures a model in one mode.
 
     Args:
         model: Any module that ``torch.export`` can capture; its mode is left as it was.
         example: Arguments of one call.
-        both: Whether to capture both modes; None looks at the model's code.
+        training: The mode to capture it in.
 
     Raises:
         ExampleError: The model cannot be called with the example.
@@ -124,17 +123,13 @@ def capture(model: nn.Module, example: Example, *, both: bool | None = None) -> 
     """
     args, kwargs = split_example(example)
     _check_has_values(model)
-    modes = (False, True) if (asks_for_mode(model) if both is None else both) else (False,)
-    captures = []
-    for is_training in modes:
-        with in_mode(model, is_training), averaging_norms(model):
-            captures.append(_export(model, args, kwargs, is_training))
-    return captures
+    with in_mode(model, training), averaging_norms(model):
+        return _export(model, args, kwargs, training)
 
 
 def _check_has_values(model: nn.Module) -> None:
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
-        if isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if nn.parameter.is_lazy(tensor):
             raise TraceError(
                 f"'{name}' of {type(model).__name__} has no shape yet.",
                 why="A lazy module takes its shape from the first input.",
@@ -224,17 +219,6 @@ def _raise_clearly(
         "if; no .item() or .tolist()), or pass the part of the model without it.",
         where=place,
     ) from error
-
-
-def user_line(error: BaseException) -> str:
-    """The innermost line of the traceback that is not in torch or supple: ``file:line: code``."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = (f"{__package__.partition('.')[0]}/", "/torch/", "/torch\\", "<frozen", "<string>")
-    inside = [f for f in frames if not any(part in f.filename for part in own)]
-    if not inside:
-        return ""
-    frame = inside[-1]
-    return f"{frame.filename}:{frame.lineno}: {frame.line}"
 
 
 def _sources(program: torch.export.ExportedProgram) -> dict[fx.Node, Source]:

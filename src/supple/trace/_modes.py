@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,10 +32,16 @@ def _mentions_training(cls: type) -> bool:
         if issubclass(base, _FLAG_ONLY) and base.__module__.startswith("torch.nn"):
             continue
         for value in vars(base).values():
-            code = getattr(value, "__code__", None)
-            if isinstance(code, types.CodeType) and "training" in code.co_names:
+            inner = getattr(value, "__func__", None) or getattr(value, "fget", None) or value
+            code = getattr(inspect.unwrap(inner), "__code__", None) if callable(inner) else None
+            if code is not None and _reads_training(code):
                 return True
     return False
+
+
+def _reads_training(code: types.CodeType) -> bool:
+    nested = (c for c in code.co_consts if isinstance(c, types.CodeType))  # lambdas, loops
+    return "training" in code.co_names or any(map(_reads_training, nested))
 
 
 def switching_modules(model: nn.Module) -> frozenset[str]:
@@ -65,7 +72,7 @@ def in_mode(model: nn.Module, is_training: bool) -> Iterator[None]:
             module.training = mode
 
 
-def averaging_modules(model: nn.Module) -> list[tuple[str, nn.Module]]:
+def averaging_modules(model: nn.Module) -> list[tuple[str, nn.modules.batchnorm._BatchNorm]]:
     """Batch norms whose running statistics are plain averages over all batches."""
     return [
         (name, module)

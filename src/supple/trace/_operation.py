@@ -13,6 +13,7 @@ import torch
 from torch import fx
 
 from supple.trace._axis import ONE, Axis, Reason, fix, split_concat, split_product, unify
+from supple.trace._graph import named_arguments
 
 if TYPE_CHECKING:
     from supple.trace._analyse import Analysis
@@ -35,7 +36,7 @@ class Operation:
     def __init__(self, analysis: Analysis, node: fx.Node) -> None:
         self.analysis = analysis
         self.node = node
-        self.arguments = _named_arguments(node)
+        self.arguments = named_arguments(node)
 
     # -- reading ------------------------------------------------------------------------------
     @property
@@ -165,20 +166,3 @@ def shape_of(node: fx.Node) -> tuple[int, ...]:
 
 def _static(size: Any) -> int:
     return size if isinstance(size, int) else int(size.node.hint or 0)
-
-
-def _named_arguments(node: fx.Node) -> dict[str, Any]:
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload):
-        return {str(i): a for i, a in enumerate(node.args)} | dict(node.kwargs)
-    named: dict[str, Any] = {}
-    for i, parameter in enumerate(target._schema.arguments):
-        if i < len(node.args):
-            named[parameter.name] = node.args[i]
-        elif parameter.name in node.kwargs:
-            named[parameter.name] = node.kwargs[parameter.name]
-        else:
-            named[parameter.name] = (
-                parameter.default_value if parameter.has_default_value() else None
-            )
-    return named

@@ -1,14 +1,15 @@
 """One Python function that runs every sub-network of a captured graph.
 
 The function is generated once. Sizes that follow from axes are expressions over the kept counts
-``k`` and the batch ``B``; residual branches stand under ``if d[i]``; a convolution's padding
-follows its window ``c[i]``. So going from one sub-network to the next compiles nothing.
+``k`` and the batch ``B``; calls of residual branches stand under ``if d[i]``, in the order of the
+model; a convolution's padding follows its window ``c[i]``. So going from one sub-network to the
+next compiles nothing.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -17,10 +18,11 @@ from torch import fx
 from supple.trace._analyse import Edit, Resized
 from supple.trace._axis import Axis
 from supple.trace._capture import Capture
-from supple.trace._residual import Branch, is_written_later
+from supple.trace._graph import module_path, named_arguments
+from supple.trace._residual import Branch
 from supple.trace._structure import Structure, conv_geometry
 
-__all__ = ["Flag", "Padding", "Program", "planned_edits"]
+__all__ = ["Average", "Flag", "Padding", "Program", "planned_edits"]
 
 
 class Flag:
@@ -33,18 +35,29 @@ class Padding:
     def __init__(self, index: int, full: int, padding: list[int], dilation: list[int]) -> None:
         self.index, self.full, self.padding, self.dilation = index, full, padding, dilation
 
+    def at(self, window: int) -> list[int]:
+        """The padding for a window."""
+        return [
+            p - d * (self.full - window) // 2
+            for p, d in zip(self.padding, self.dilation, strict=True)
+        ]
+
+
+class Average:
+    """The momentum of a batch norm whose statistics are plain averages: 1 / batches so far."""
+
+    def __init__(self, counter: str) -> None:
+        self.counter = counter
+
 
 _MODE_ARGUMENT = {
     "aten::batch_norm": "training",
     "aten::instance_norm": "use_input_stats",
-    "aten::dropout": "train",
-    "aten::dropout_": "train",
-    "aten::feature_dropout": "train",
-    "aten::feature_dropout_": "train",
-    "aten::alpha_dropout": "train",
-    "aten::alpha_dropout_": "train",
-    "aten::feature_alpha_dropout": "train",
-    "aten::feature_alpha_dropout_": "train",
+    **{
+        f"aten::{kind}dropout{end}": "train"
+        for kind in ("", "feature_", "alpha_", "feature_alpha_")
+        for end in ("", "_")
+    },
 }
 
 
@@ -56,11 +69,16 @@ def planned_edits(structure: Structure, one: Capture) -> dict[fx.Node, Edit]:
         edit = analysis.edits.get(node)
         if edit is not None:
             edits[node] = Edit(edit.target, dict(edit.arguments), dict(edit.literals))
-    if len(analysis.captures) == 1:
-        for node in one.calls:
-            mode = _mode_argument(node)
-            if mode is not None and _edit(edits, node).arguments.get(mode) is False:
-                _edit(edits, node).literals[mode] = Flag()
+    is_alone = len(analysis.captures) == 1
+    for node in one.calls:
+        mode, path = _mode_argument(node), module_path(node)
+        if mode is None:
+            continue
+        if is_alone and path in one.switching and named_arguments(node)[mode] is False:
+            _edit(edits, node).literals[mode] = Flag()
+        if path in one.averaging:
+            counter = analysis.canonical[f"{path}.num_batches_tracked".lstrip(".")]
+            _edit(edits, node).literals["momentum"] = Average(counter)
     for i, kernel in enumerate(structure.kernels):
         for node in kernel.nodes:
             if node.graph is one.graph:
@@ -78,16 +96,7 @@ def _mode_argument(node: fx.Node) -> str | None:
 
 def _edit(edits: dict[fx.Node, Edit], node: fx.Node) -> Edit:
     if node not in edits:
-        target = node.target
-        assert isinstance(target, torch._ops.OpOverload)
-        names = [a.name for a in target._schema.arguments]
-        given = dict(zip(names, node.args, strict=False)) | dict(node.kwargs)
-        defaults = {
-            a.name: a.default_value
-            for a in target._schema.arguments
-            if a.name not in given and a.has_default_value()
-        }
-        edits[node] = Edit(target, given | defaults, {})
+        edits[node] = Edit(node.target, named_arguments(node), {})
     return edits[node]
 
 
@@ -98,96 +107,109 @@ class Program:
         structure: What may vary.
         one: The graph.
         branches: The skippable branches of this graph, in the order of ``d``.
+        device: Where the model was when it was captured.
 
     Attributes:
         stored: Canonical names of the tensors the function takes, in order.
         source: The generated code, for reading and debugging.
+        run: ``run(P, k, d, c, training, B, *inputs)`` gives the leaves of the output: P are the
+            stored tensors, k counts, d whether each branch is there, c windows, B the batch.
     """
 
-    def __init__(self, structure: Structure, one: Capture, branches: Sequence[Branch]) -> None:
+    def __init__(
+        self,
+        structure: Structure,
+        one: Capture,
+        branches: Sequence[Branch],
+        device: torch.device,
+    ) -> None:
         self._structure = structure
         self._one = one
-        self._branches = list(branches)
+        self._device = device
+        self._joins = {branch.join: (i, branch) for i, branch in enumerate(branches)}
+        self._guards = self._guards_of(branches)
         self._edits = planned_edits(structure, one)
         self._constants: list[Any] = []
         self._constant_names: dict[int, str] = {}
         self._lines: list[str] = []
+        self._open: tuple[int, ...] = ()
         self.stored: list[str] = []
         self._emit_all()
         self.source = "\n".join(self._lines)
-        namespace: dict[str, Any] = {"nan": math.nan, "inf": math.inf}
-        namespace.update({f"K{i}": value for i, value in enumerate(self._constants)})
-        code = compile(self.source, f"<supple program {id(self)}>", "exec")
-        exec(code, namespace)
-        self.run: Callable[..., list[Any]] = namespace["run"]
+        self._namespace: dict[str, Any] = {"nan": math.nan, "inf": math.inf, "DEVICE": device}
+        self._namespace.update({f"K{i}": value for i, value in enumerate(self._constants)})
+        exec(compile(self.source, "<supple program>", "exec"), self._namespace)
+        self.run: Callable[..., list[Any]] = self._namespace["run"]
+
+    def move(self, device: torch.device) -> None:
+        """Tensors the graph makes are made there from now on."""
+        self._namespace["DEVICE"] = device
+
+    @staticmethod
+    def _guards_of(branches: Sequence[Branch]) -> dict[fx.Node, tuple[int, ...]]:
+        guards: dict[fx.Node, tuple[int, ...]] = {}
+        for i, branch in enumerate(branches):
+            for node in branch.region:
+                guards[node] = (*guards.get(node, ()), i)
+        return guards
 
     # -- code ---------------------------------------------------------------------------------
     def _emit_all(self) -> None:
-        graph_inputs = []
         canonical = self._structure.analysis.canonical
-        body: list[str] = []
+        inputs, heads = [], []
         for node, source in self._one.sources.items():
             if source.kind == "input":
-                graph_inputs.append(node.name)
+                inputs.append(node.name)
             elif node.users:
-                body.append(f"    {node.name} = P[{len(self.stored)}]")
-                self.stored.append(canonical.get(source.name, source.name))
-        inputs = "".join(f", {name}" for name in graph_inputs)
-        self._lines = [f"def run(P, k, d, c, training, B{inputs}):", *body]
-        top = self._outermost(self._branches)
-        self._emit_block(self._one.calls, top, indent=1)
-        outputs = ", ".join(self._value(leaf) for leaf in self._one.outputs)
-        self._lines.append(f"    return [{outputs}]")
-
-    def _outermost(self, branches: Iterable[Branch]) -> list[Branch]:
-        candidates = list(branches)
-        return [b for b in candidates if not any(b.join in other.region for other in candidates)]
-
-    def _emit_block(self, nodes: Sequence[fx.Node], branches: list[Branch], indent: int) -> None:
-        deferred = {node for branch in branches for node in branch.region}
-        joins = {branch.join: branch for branch in branches}
-        steps = [node for node in nodes if node not in deferred]
-        last = self._last_uses(nodes, steps, joins)
-        pad = "    " * indent
-        for node in steps:
-            branch = joins.get(node)
-            if branch is None:
-                self._lines.append(f"{pad}{node.name} = {self._call(node)}")
-            else:
-                self._emit_branch(branch, indent)
+                heads.append(f"    {node.name} = {self._stored(canonical[source.name])}")
+        last = self._last_uses()
+        for node in self._one.calls:
+            self._emit(node)
             if done := last.get(node):
-                self._lines.append(f"{pad}{' = '.join(sorted(done))} = None")
+                self._line(f"{' = '.join(sorted(done))} = None")
+        self._guard(())
+        self._line(f"return [{', '.join(self._value(leaf) for leaf in self._one.outputs)}]")
+        given = "".join(f", {name}" for name in inputs)
+        self._lines[:0] = [f"def run(P, k, d, c, training, B{given}):", *heads]
 
-    def _emit_branch(self, branch: Branch, indent: int) -> None:
-        pad = "    " * indent
-        inner = [b for b in self._branches if b.join in branch.region]
-        self._lines.append(f"{pad}if d[{self._branches.index(branch)}]:")
-        self._emit_block(branch.region, self._outermost(inner), indent + 1)
-        self._lines.append(f"{pad}    {branch.join.name} = {self._call(branch.join)}")
-        copy = ".clone()" if is_written_later(branch.join) else ""
-        self._lines.append(f"{pad}else:")
-        self._lines.append(f"{pad}    {branch.join.name} = {branch.skip.name}{copy}")
+    def _stored(self, name: str) -> str:
+        if name not in self.stored:
+            self.stored.append(name)
+        return f"P[{self.stored.index(name)}]"
 
-    def _last_uses(
-        self, nodes: Sequence[fx.Node], steps: list[fx.Node], joins: dict[fx.Node, Branch]
-    ) -> dict[fx.Node, list[str]]:
-        """Which values made in this block each step is the last to use."""
-        mine = set(nodes)
-        kept = {leaf for leaf in self._one.outputs if isinstance(leaf, fx.Node)}
+    def _guard(self, guards: tuple[int, ...]) -> None:
+        """What follows runs only with all these branches."""
+        if guards != self._open and guards:
+            self._lines.append(f"    if {' and '.join(f'd[{i}]' for i in guards)}:")
+        self._open = guards
+
+    def _line(self, code: str) -> None:
+        self._lines.append(("        " if self._open else "    ") + code)
+
+    def _emit(self, node: fx.Node) -> None:
+        self._guard(self._guards.get(node, ()))
+        if node not in self._joins:
+            self._line(f"{node.name} = {self._call(node)}")
+            return
+        index, branch = self._joins[node]
+        copy = ".clone()" if branch.needs_copy else ""
+        self._line(f"if d[{index}]:")
+        self._line(f"    {node.name} = {self._call(node)}")
+        self._line("else:")
+        self._line(f"    {node.name} = {branch.skip.name}{copy}")
+
+    def _last_uses(self) -> dict[fx.Node, list[str]]:
+        """Which values each call is the last to use; stored tensors and inputs are left."""
+        calls = self._one.calls
         last: dict[fx.Node, fx.Node] = {}
-        for step in steps:
-            branch = joins.get(step)
-            readers = (step, *branch.region) if branch else (step,)
-            for reader in readers:
-                for node in reader.all_input_nodes:
-                    last[node] = step
+        for node in calls:
+            for operand in node.all_input_nodes:
+                last[operand] = node
+        made, kept = set(calls), {leaf for leaf in self._one.outputs if isinstance(leaf, fx.Node)}
         released: dict[fx.Node, list[str]] = {}
-        made = set(steps)
-        for node, step in last.items():
-            if node in made and node in mine and node not in kept and node is not step:
-                outside = [u for u in node.users if u not in mine]
-                if not outside:
-                    released.setdefault(step, []).append(node.name)
+        for operand, node in last.items():
+            if operand in made and operand not in kept:
+                released.setdefault(node, []).append(operand.name)
         return released
 
     # -- expressions --------------------------------------------------------------------------
@@ -211,6 +233,8 @@ class Program:
     def _literal(self, value: Any) -> str:
         if isinstance(value, Flag):
             return "training"
+        if isinstance(value, Average):
+            return f"1.0 / max(1.0, float({self._stored(value.counter)})) if training else 0.0"
         if isinstance(value, Padding):
             halves = (
                 f"{p} - {d} * ({value.full} - c[{value.index}]) // 2"
@@ -251,13 +275,15 @@ class Program:
             items = ", ".join(map(self._value, value))
             return f"[{items}]"
         if isinstance(value, slice):
-            return f"slice({self._value(value.start)}, {self._value(value.stop)}, None)"
+            return f"slice({', '.join(map(self._value, (value.start, value.stop, value.step)))})"
         if value is None or isinstance(value, (bool, int, float, str)):
             return repr(value)
+        if isinstance(value, torch.device) and value == self._device:
+            return "DEVICE"
         return self._constant(value)
 
     def _constant(self, value: Any) -> str:
-        key = id(value)
+        key = id(value)  # held by the graph, and not everything in it can be hashed
         if key not in self._constant_names:
             self._constant_names[key] = f"K{len(self._constants)}"
             self._constants.append(value)

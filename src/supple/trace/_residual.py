@@ -15,6 +15,7 @@ from torch import fx
 
 from supple.trace._analyse import Analysis
 from supple.trace._capture import Capture
+from supple.trace._graph import memory_of, module_path, writes
 
 __all__ = ["Block", "Branch", "Stage", "find_stages"]
 
@@ -28,14 +29,19 @@ class Branch:
         skip: The operand that stays.
         region: The calls that are left out with the branch, in order.
         parameters: Canonical names of the parameters used nowhere else.
+        stored: These, and the buffers used nowhere else.
         path: Qualified name of the module whose code makes the addition.
+        needs_copy: Without the branch the sum must be a copy of ``skip``, for one of the two is
+            written in place later.
     """
 
     join: fx.Node
     skip: fx.Node
     region: tuple[fx.Node, ...]
     parameters: frozenset[str]
+    stored: frozenset[str]
     path: str
+    needs_copy: bool
 
 
 @dataclass(frozen=True)
@@ -48,7 +54,12 @@ class Block:
     @property
     def parameters(self) -> frozenset[str]:
         """Parameters that are used only inside the block."""
-        return frozenset(p for b in self.branches for p in b.parameters)
+        return frozenset(name for branch in self.branches for name in branch.parameters)
+
+    @property
+    def stored(self) -> frozenset[str]:
+        """Parameters and buffers that are used only inside the block."""
+        return frozenset(name for branch in self.branches for name in branch.stored)
 
 
 @dataclass(frozen=True)
@@ -131,7 +142,7 @@ def _container(block: str) -> str:
 
 
 def _branches(analysis: Analysis, one: Capture) -> list[Branch]:
-    order = {node: i for i, node in enumerate(one.graph.nodes)}
+    memory = Memory(one)
     found = []
     for node in one.calls:
         if node.target not in (torch.ops.aten.add.Tensor, torch.ops.aten.add_.Tensor):
@@ -141,41 +152,51 @@ def _branches(analysis: Analysis, one: Capture) -> list[Branch]:
         left, right = node.args
         if not isinstance(left, fx.Node) or not isinstance(right, fx.Node) or left is right:
             continue
-        for skip, branch in ((left, right), (right, left)):
-            region = _exclusive_region(node, branch, order)
-            if region and _may_skip(analysis, one, node, skip, region, order):
-                found.append(_branch(analysis, one, node, skip, region))
+        for skip, end in ((left, right), (right, left)):
+            region = _exclusive_region(node, end, memory)
+            if region and _may_skip(one, node, skip, region, memory):
+                found.append(_branch(analysis, one, node, skip, region, memory))
                 break
     return found
 
 
-def _exclusive_region(
-    join: fx.Node, end: fx.Node, order: dict[fx.Node, int]
-) -> tuple[fx.Node, ...]:
+class Memory:
+    """Order and memory of the calls of one graph."""
+
+    def __init__(self, one: Capture) -> None:
+        self.order = {node: i for i, node in enumerate(one.graph.nodes)}
+        self.writers: dict[fx.Node, list[fx.Node]] = {}
+        for node in one.calls:
+            for written in writes(node):
+                self.writers.setdefault(memory_of(written), []).append(node)
+
+    def is_written_after(self, node: fx.Node, call: fx.Node) -> bool:
+        """Some call after that one writes the memory of the node."""
+        writers = self.writers.get(memory_of(node), [])
+        return any(self.order[w] > self.order[call] for w in writers)
+
+
+def _exclusive_region(join: fx.Node, end: fx.Node, memory: Memory) -> tuple[fx.Node, ...]:
     """All calls that feed the branch's end and nothing else."""
     if set(end.users) != {join} or end.op != "call_function":
         return ()
+    order = memory.order
     region = {end}
-    pending = list(end.all_input_nodes)
+    pending = set(end.all_input_nodes)
     while pending:
         node = max(pending, key=order.__getitem__)
-        pending = [n for n in pending if n is not node]
+        pending.discard(node)
         if node.op != "call_function" or node in region:
             continue
-        silent = [u for u in node.users if not u.users and u.op == "call_function"]
-        if set(node.users) <= region | set(silent):
+        silent = {u for u in node.users if not u.users and u.op == "call_function"}
+        if set(node.users) <= region | silent:
             region |= {node, *silent}
-            pending.extend(node.all_input_nodes)
+            pending.update(node.all_input_nodes)
     return tuple(sorted(region, key=order.__getitem__))
 
 
 def _may_skip(
-    analysis: Analysis,
-    one: Capture,
-    join: fx.Node,
-    skip: fx.Node,
-    region: tuple[fx.Node, ...],
-    order: dict[fx.Node, int],
+    one: Capture, join: fx.Node, skip: fx.Node, region: tuple[fx.Node, ...], memory: Memory
 ) -> bool:
     inside = set(region)
     inputs = {n for node in region for n in node.all_input_nodes} - inside
@@ -186,42 +207,67 @@ def _may_skip(
     a, b = skip.meta["val"], join.meta["val"]
     if a.shape != b.shape or a.dtype != b.dtype:
         return False
-    if any(_written(node) not in (None, *inside) for node in region):
-        return False
-    between = (
-        n for n in one.calls if order[region[0]] < order[n] < order[join] and n not in inside
-    )
-    return not any(_written(n) is not None and not _is_stored(one, _written(n)) for n in between)
+    written = {memory_of(w) for node in region for w in writes(node)}
+    written |= {memory_of(w) for w in writes(join) if w is not skip}
+    return all(w in inside or (_is_buffer(one, w) and set(w.users) <= inside) for w in written)
 
 
-def _is_stored(one: Capture, node: fx.Node | None) -> bool:
-    return node in one.sources and one.sources[node].kind != "input"
-
-
-def _written(node: fx.Node) -> fx.Node | None:
-    """The tensor that a call writes in place."""
-    target = node.target
-    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
-        return None
-    first = node.args[0] if node.args else None
-    return first if isinstance(first, fx.Node) else None
+def _is_buffer(one: Capture, node: fx.Node) -> bool:
+    return node in one.sources and one.sources[node].kind == "buffer"
 
 
 def _branch(
-    analysis: Analysis, one: Capture, join: fx.Node, skip: fx.Node, region: tuple[fx.Node, ...]
+    analysis: Analysis,
+    one: Capture,
+    join: fx.Node,
+    skip: fx.Node,
+    region: tuple[fx.Node, ...],
+    memory: Memory,
 ) -> Branch:
     inside = set(region)
-    names = {
-        analysis.canonical[one.sources[n].name]
+    own = {
+        n
         for node in region
         for n in node.all_input_nodes
-        if n in one.sources and one.sources[n].kind == "parameter" and set(n.users) <= inside
+        if n in one.sources and one.sources[n].kind != "input" and set(n.users) <= inside
     }
-    stack = join.meta.get("nn_module_stack") or {}
-    path = list(stack.values())[-1][0] if stack else ""
-    return Branch(join, skip, region, frozenset(names), path)
+    counting = _counting(one, own)
+    parameters = {n for n in own if one.sources[n].kind == "parameter"}
+    counted = {_stored_argument(one, node) for node in counting}
+    region = tuple(sorted({*region, *counting}, key=memory.order.__getitem__))
+    is_skip_itself = skip in writes(join)
+    needs_copy = not is_skip_itself and (
+        memory.is_written_after(join, join) or memory.is_written_after(skip, join)
+    )
+    return Branch(
+        join=join,
+        skip=skip,
+        region=region,
+        parameters=frozenset(analysis.canonical[one.sources[n].name] for n in parameters),
+        stored=frozenset(
+            analysis.canonical.get(name, name)
+            for name in {*(one.sources[n].name for n in own), *counted}
+        ),
+        path=module_path(join),
+        needs_copy=needs_copy,
+    )
 
 
-def is_written_later(node: fx.Node) -> bool:
-    """Some later call writes the node's tensor in place."""
-    return any(_written(user) is node for user in node.users)
+def _counting(one: Capture, own: set[fx.Node]) -> set[fx.Node]:
+    """Calls beside the branch that only count its batches: those of its batch norms."""
+    owners = {one.sources[n].name.rpartition(".")[0] for n in own if _is_buffer(one, n)}
+    return {
+        node
+        for node in one.calls
+        if _stored_argument(one, node)
+        and len(node.all_input_nodes) == 1
+        and not node.users
+        and writes(node)
+        and _stored_argument(one, node).rpartition(".")[0] in owners
+    }
+
+
+def _stored_argument(one: Capture, node: fx.Node) -> str:
+    first = node.args[0] if node.args else None
+    is_buffer = isinstance(first, fx.Node) and _is_buffer(one, first)
+    return one.sources[first].name if is_buffer and isinstance(first, fx.Node) else ""

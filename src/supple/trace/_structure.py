@@ -62,12 +62,14 @@ class ElasticKernel:
         name: Qualified name of the convolution.
         weight: Canonical name of its weight.
         size: Full window size, odd.
+        least: Smallest window for which no padding gets negative.
         nodes: The convolution calls, over all graphs.
     """
 
     name: str
     weight: str
     size: int
+    least: int
     nodes: tuple[fx.Node, ...]
 
 
@@ -123,8 +125,8 @@ class Structure:
 
         Output dimensions (0) come before the others, so that an axis is named by what makes it.
         """
-        ordered = [n for n in self.parameters if n in self.analysis.stored]
-        ordered += [n for n in self.analysis.stored if n not in set(ordered)]
+        parameters = [n for n in self.parameters if n in self.analysis.stored]
+        ordered = dict.fromkeys([*parameters, *self.analysis.stored])
         for first in (True, False):
             for tensor in ordered:
                 for dim, axis in enumerate(self.analysis.stored[tensor]):
@@ -166,7 +168,13 @@ class Structure:
                     else:
                         unfit.add(name)
         return [
-            ElasticKernel(name.removesuffix(".weight"), name, _window(nodes[0])[0], tuple(nodes))
+            ElasticKernel(
+                name.removesuffix(".weight"),
+                name,
+                _window(nodes[0])[0],
+                max(map(_least_window, nodes)),
+                tuple(nodes),
+            )
             for name, nodes in calls.items()
             if name not in unfit
         ]
@@ -191,8 +199,13 @@ def _may_shrink(node: fx.Node, weight: fx.Node) -> bool:
     window = _window(node)
     if len(set(window)) != 1 or window[0] % 2 == 0 or window[0] < 3:
         return False
+    return _least_window(node) < window[0]
+
+
+def _least_window(node: fx.Node) -> int:
     padding, dilation = conv_geometry(node)
-    return all(p >= d for p, d in zip(padding, dilation, strict=True))
+    steps = min(p // d for p, d in zip(padding, dilation, strict=True))
+    return max(1, _window(node)[0] - 2 * steps)
 
 
 def conv_geometry(node: fx.Node) -> tuple[list[int], list[int]]:

@@ -32,11 +32,14 @@ class Taylor:
         batches: ``(inputs, targets)`` pairs; a few are enough.
         loss: ``loss(outputs, targets)``, a scalar.
         order_blocks: Whether blocks are ordered too, by the loss without them.
+        block_batches: How many of the batches blocks are ordered with; every block of a stage is
+            tried once for each that is dropped.
     """
 
     batches: Iterable[tuple[Any, Any]]
     loss: Callable[[Any, Any], Tensor]
     order_blocks: bool = True
+    block_batches: int = 2
 
     def scores(self, net: Elastic) -> Scores:
         """The scores of a network's axes, and the order of its blocks."""
@@ -49,7 +52,7 @@ class Taylor:
         net.eval()
         try:
             totals = self._axes(net, batches)
-            blocks = self._blocks(net, batches) if self.order_blocks else {}
+            blocks = self._blocks(net, batches[: self.block_batches]) if self.order_blocks else {}
         finally:
             net.train(was_training)
         return Scores(axes=totals, blocks=blocks)

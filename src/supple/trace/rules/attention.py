@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from supple.trace._operation import Axes, Operation
 from supple.trace._table import rule
 
@@ -19,7 +21,7 @@ def scaled_dot_product_attention(op: Operation) -> Axes:
     op.unify_all([(q[-1], k[-1]), (k[-2], v[-2])])
     op.fix(k[-2], "is normalised by softmax")
     if op["scale"] is None:
-        op.set_literal("scale", q[-1].size ** -0.5)
+        op.set_literal("scale", 1.0 / math.sqrt(q[-1].size))  # to the bit what torch takes
     batch = op.align(k[:-2], v[:-2])
     if op.get("enable_gqa") and q[-3].size != k[-3].size:
         shared, _ = op.factor(q[-3], k[-3].size)

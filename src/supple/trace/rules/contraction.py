@@ -37,8 +37,10 @@ def matmul(op: Operation) -> Axes:
     first, second = op.tensors() if len(op.tensors()) == 2 else op.tensors() * 2
     a, b = op.analysis.axes_of(first), op.analysis.axes_of(second)
     result = _matmul(op, a, b)
-    if len(a) >= 4 and len(b) >= 4:
+    if len(a) >= 4 and len(b) >= 4:  # attention by hand
         op.role(a[-3], "heads")
+        op.role(a[-1], "head_size")
+        op.role(b[-1], "head_size")
     return result
 
 

@@ -1,0 +1,105 @@
+"""A config in the terms of the generated programs, and the tensors that it runs on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from supple.elastic._cutting import Cut, Cutter
+from supple.elastic._skeleton import owner_of
+from supple.elastic._statistics import Statistics
+from supple.trace import Branch, Capture, Program, Structure
+
+__all__ = ["GraphRunner", "Plan"]
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What a config keeps.
+
+    Attributes:
+        counts: For each axis how many indices.
+        windows: For each kernel its window.
+        blocks: Names of the kept blocks.
+        is_full: Everything is kept.
+        pieces: For each graph, how each of its stored tensors is cut; worked out when first used.
+    """
+
+    counts: tuple[int, ...]
+    windows: tuple[int, ...]
+    blocks: frozenset[str]
+    is_full: bool
+    pieces: dict[int, list[Cut | None]]
+
+
+class GraphRunner:
+    """Runs one captured graph on the stored tensors of a network.
+
+    Args:
+        net: Where the tensors are, under their canonical names.
+        structure: What may vary.
+        one: The graph.
+        canonical: Canonical name of every stored tensor.
+        device: Where the model was when it was captured.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        structure: Structure,
+        one: Capture,
+        canonical: Mapping[str, str],
+        device: torch.device,
+    ) -> None:
+        self.one = one
+        self.branches = [
+            (block.name, branch)
+            for stage in structure.stages
+            for block in stage.blocks
+            for branch in block.branches
+            if branch.join.graph is one.graph
+        ]
+        self.program = Program(structure, one, [branch for _, branch in self.branches], device)
+        self.statistics = Statistics.of(one, canonical)
+        self._holders = [owner_of(net, name) for name in self.program.stored]
+        self._counters = [owner_of(net, name) for name in self.statistics.counters]
+        self._unread = [name in self.statistics.unread for name in self.program.stored]
+        self._written = [name in self.statistics.written for name in self.program.stored]
+
+    def dropped(self, plan: Plan) -> list[Branch]:
+        """The branches of this graph that a plan leaves out."""
+        return [branch for name, branch in self.branches if name not in plan.blocks]
+
+    def run(
+        self, plan: Plan, cutter: Cutter, training: bool, batch: int, leaves: Sequence[Any]
+    ) -> list[Any]:
+        """The leaves of the output."""
+        tensors = [holder[leaf] for holder, leaf in self._holders]
+        if plan.is_full:
+            if training and self._counters:
+                torch._foreach_add_([holder[leaf] for holder, leaf in self._counters], 1)
+        else:
+            tensors = self._cut(plan, cutter, tensors, training)
+        kept = [name in plan.blocks for name, _ in self.branches]
+        return self.program.run(tensors, plan.counts, kept, plan.windows, training, batch, *leaves)
+
+    def _cut(
+        self, plan: Plan, cutter: Cutter, tensors: list[Tensor], training: bool
+    ) -> list[Tensor | None]:
+        """The cut tensors; what the graph would write is left out or a copy."""
+        pieces = plan.pieces.get(id(self))
+        if pieces is None:
+            cuts = [cutter.cut(n, plan.counts, plan.windows) for n in self.program.stored]
+            pieces = plan.pieces[id(self)] = [None if cut.is_whole else cut for cut in cuts]
+        result: list[Tensor | None] = []
+        for i, (tensor, cut) in enumerate(zip(tensors, pieces, strict=True)):
+            if training and self._unread[i]:
+                result.append(None)
+                continue
+            value = tensor if cut is None else cut(tensor)
+            result.append(value.clone() if self._written[i] else value)
+        return result

@@ -24,7 +24,7 @@ $(READY): pyproject.toml constraints.txt
 	@touch $@
 
 demo: $(READY) ## the main job on scikit-learn's digits; the report lands in runs/digits
-	$(BIN)/supple optimize digits --out runs/digits
+	$(BIN)/supple optimize digits --out runs/digits --evaluations 60 --latency 0.5
 
 test: lint typecheck ## what has to pass: lint, types, tests
 	$(BIN)/python -m pytest -n 2

@@ -1,4 +1,4 @@
-"""kill -9 of the driver's whole process group, at random moments, again and again.
+"""kill -9 of the driver's whole process group, or Ctrl-C, at random moments, again and again.
 
 Nothing that was told to be finished may be lost, nothing may be doubled, and the search must be
 the one that was never killed.
@@ -55,25 +55,26 @@ def start(*arguments):
     return process
 
 
-def kill(process):
-    """kill -9 of its group, or of itself if it has not made one yet."""
+def stop(process, how):
+    """End its whole group, or itself if it has not made one yet."""
     try:
-        os.killpg(process.pid, signal.SIGKILL)
+        os.killpg(process.pid, how)
     except ProcessLookupError:
-        process.kill()
-    process.join()
+        os.kill(process.pid, how)
+    process.join(120)
+    assert process.exitcode is not None, "it does not end"
 
 
-def killed_search(folder, name, kills, evaluations, longest_seconds):
-    """How often a driver was killed before the search was complete, and where it is stored."""
+def stopped_search(folder, name, stops, evaluations, longest_seconds, how=signal.SIGKILL):
+    """How often a driver was stopped before the search was complete, and where it is stored."""
     path, log = folder / "study.db", folder / "told.jsonl"
     moments = random.Random(name)
     done = 0
-    for _ in range(kills):
+    for _ in range(stops):
         process = start(path, log, name, evaluations)
         process.join(moments.uniform(0.0, longest_seconds))
         if process.exitcode is None:
-            kill(process)
+            stop(process, how)
             done += 1
     last = start(path, log, name, evaluations)
     last.join()
@@ -98,7 +99,7 @@ def check(path, log, name, evaluations):
     configs = [trial.config for trial in study.complete]
     assert len(configs) == len(set(configs)) == evaluations
     assert {trial.state for trial in study.trials} <= {"complete", "failed"}
-    assert {trial.reason for trial in study.trials} <= {"", "abandoned"}
+    assert {trial.reason for trial in study.trials} <= {"", "abandoned", "interrupted"}
     assert [trial.number for trial in study.trials] == list(range(len(study.trials)))
 
     # And it is the search that was never killed.
@@ -109,15 +110,23 @@ def check(path, log, name, evaluations):
 
 
 def test_five_kills_lose_and_double_nothing(tmp_path):
-    killed, path, log = killed_search(tmp_path, "linas", 5, 30, 1.0)
+    killed, path, log = stopped_search(tmp_path, "linas", 5, 30, 1.0)
     assert killed >= 3
     check(path, log, "linas", 30)
+
+
+@pytest.mark.slow
+def test_twenty_interrupts_lose_and_double_nothing(tmp_path):
+    done, path, log = stopped_search(tmp_path, "nsga2", 20, 200, 1.0, signal.SIGINT)
+    assert done == 20
+    check(path, log, "nsga2", 200)
+    assert {trial.reason for trial in Study.load(path).trials} <= {"", "interrupted"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(SETTINGS))
 def test_fifty_kills_lose_and_double_nothing(name, tmp_path):
     evaluations = 200 if name == "linas" else 400  # it thinks longer
-    killed, path, log = killed_search(tmp_path, name, 50, evaluations, 1.0)
+    killed, path, log = stopped_search(tmp_path, name, 50, evaluations, 1.0)
     assert killed == 50
     check(path, log, name, evaluations)

@@ -274,19 +274,23 @@ def _strategy_settings(run: Run) -> dict[str, Any]:
     population = min(50, max(8, settings.evaluations // 6))
     return {
         "population": population,
-        "start": anchors(run.net.space),
+        "start": anchors(run.net.space, steps=min(8, max(3, settings.evaluations // 20))),
         **settings.strategy_settings,
     }
 
 
-def anchors(space: Space) -> tuple[Config, ...]:
+def anchors(space: Space, *, steps: int) -> tuple[Config, ...]:
     """Configs worth knowing in any space: all axes cut alike, only depths, only widths.
 
     Random configs of a large space are all middling; these span it from end to end.
+
+    Args:
+        space: The space.
+        steps: How many ratios, evenly from the whole to a quarter.
     """
     found = [space.largest]
-    for ratio in (0.75, 0.5, 0.25):
-        even = space.at_ratio(ratio)
+    for step in range(1, steps + 1):
+        even = space.at_ratio(1 - 0.75 * step / steps)
         depths = {n: even[n] for n, choice in space.items() if choice.kind == "depth"}
         widths = {n: even[n] for n, choice in space.items() if choice.kind == "width"}
         found += [even, space.canonical({**space.largest, **depths})]

@@ -21,6 +21,7 @@ from supple.space import Space
 from supple.study._front import Front
 from supple.study._hypervolume import hypervolume_curve
 from supple.study._identity import Identity
+from supple.study._interrupt import Interrupt, held_interrupt
 from supple.study._lock import only_driver
 from supple.study._outcome import Evaluate, checked_outcome
 from supple.study._record import Record
@@ -220,14 +221,14 @@ class Study:
         """
         self._check_run(strategy, evaluations)
         self.interrupted, self.note = False, ""
-        with only_driver(self._record.location.path, self.name):
-            self._record.reclaim()
-            self.refresh()
-            view = View(self.space, self.directions, strategy)
-            for trial, frozen in self._record.counted():
-                view.add(trial, frozen.system_attrs)
+        with only_driver(self._record.location.path, self.name), held_interrupt() as interrupt:
             try:
-                self._loop(evaluate, view, evaluations, progress, stop)
+                self._record.reclaim()
+                self.refresh()
+                view = View(self.space, self.directions, strategy)
+                for trial, frozen in self._record.counted():
+                    view.add(trial, frozen.system_attrs)
+                self._loop(evaluate, view, evaluations, progress, stop, interrupt)
             except KeyboardInterrupt:
                 self.interrupted = True
                 self._record.reclaim("interrupted")
@@ -264,6 +265,7 @@ class Study:
         evaluations: int,
         progress: Progress | None,
         stop: Callable[[Study], bool] | None,
+        interrupt: Interrupt,
     ) -> None:
         failed: list[int] = []
         has_succeeded = False
@@ -276,7 +278,8 @@ class Study:
             if proposal is None:
                 self.note = self._note_at_end(view, done)
                 return
-            trial = self._evaluate(evaluate, proposal)
+            interrupt.raise_if_asked()
+            trial = self._evaluate(evaluate, proposal, interrupt)
             view.tell(proposal, trial)
             self._trials.append(trial)
             if trial.is_complete:
@@ -288,18 +291,21 @@ class Study:
                 progress(_event(trial, done, evaluations))
             if len(failed) == FAILURES_AT_START and not has_succeeded:
                 raise self._all_failed(failed, trial)
+        interrupt.raise_if_asked()
 
     def _note_at_end(self, view: View, done: int) -> str:
         if self.space.is_size_exact and len(view.values_of) >= self.space.size:
             return f"all {self.space.size} configs of the space were evaluated, {done} complete"
         return f"the strategy has no new config to propose, after {done} complete evaluations"
 
-    def _evaluate(self, evaluate: Evaluate, proposal: Proposal) -> Trial:
+    def _evaluate(self, evaluate: Evaluate, proposal: Proposal, interrupt: Interrupt) -> Trial:
         """Start a trial, evaluate it, end it."""
         started = self._record.start(proposal)
         begin = time.perf_counter()
         try:
-            outcome = checked_outcome(evaluate(proposal.config), self.directions)
+            with interrupt.allowed():
+                result = evaluate(proposal.config)
+            outcome = checked_outcome(result, self.directions)
         except MeasureError as problem:
             reason: Reason = "value" if problem.data.get("objective") else "raised"
             error = traceback.format_exc()

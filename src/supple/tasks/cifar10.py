@@ -108,8 +108,8 @@ def task(
             # network that was trained on 50,000 does not recover from deeper cuts.
             "elasticity": {"ratios": (0.5, 0.75, 1.0), "multiple_of": 8},
             "rule": "super_plus_random",
-            "recipe": {"epochs": 3, "lr": 0.01, "weight_decay": 5e-4},
-            "finetune": {"epochs": 24, "lr": 0.02, "weight_decay": 5e-4},
+            "recipe": {"epochs": 2, "lr": 0.005, "weight_decay": 5e-4, "grad_clip": 1.0},
+            "finetune": {"epochs": 26, "lr": 0.03, "weight_decay": 5e-4},
             "distil": 0.9,
             "calibration_batches": 8,
             "latency_batch": 1,

@@ -73,10 +73,10 @@ def print_summary(result: Result, run: Path, console: Console) -> None:
     console.print()
     report = run / "report.html"
     if report.is_file():
-        console.print(Text.assemble(("Report: ", "dim"), str(report)))
+        console.print(Text.assemble(("Report: ", "dim"), str(report)), soft_wrap=True)
     if result.pick is not None:
         export = f"supple export {run} -o small.onnx"
-        console.print(Text.assemble(("Export: ", "dim"), export))
+        console.print(Text.assemble(("Export: ", "dim"), export), soft_wrap=True)
 
 
 def _table(**settings: Any) -> Table:

@@ -28,11 +28,6 @@ class Captured:
     example: Example
     notes: tuple[str, ...] = ()
 
-    @property
-    def may_differ_in_training(self) -> bool:
-        """The model has not been captured in training mode, and nobody tried to."""
-        return len(self.captures) == 1 and not self.notes
-
 
 def capture_model(model: nn.Module, example: Example, *, both: bool | None = None) -> Captured:
     """Captures a model on a batch of at least two, where it takes one.

@@ -136,12 +136,12 @@ class Elastic(nn.Module):
     def _check(self, model: nn.Module, captured: Captured) -> None:
         """Compares with the model, and fixes what cannot be cut."""
         check_evaluation(self, model, captured.example)
-        alike = trains_alike(self, model, captured.example)
-        if alike is False and captured.may_differ_in_training:
+        alike = None if captured.notes else trains_alike(self, model, captured.example)
+        if alike is False and len(captured.captures) == 1:
             captured = capture_model(model, captured.example, both=True)
             self._adopt(model, captured)
             alike = trains_alike(self, model, captured.example)
-        if not alike:
+        if not alike and not captured.notes:
             self._notes += (_TRAINING_NOTES[alike],)
         if self._signature.batch and not runs_other_batch(self, model, captured.example):
             self._fix_batch()
@@ -251,6 +251,7 @@ class Elastic(nn.Module):
             {False: self._captures[0].out_spec, True: self._captures[-1].out_spec},
             parameters,
             buffers,
+            {name: block for s in specialisers for name, block in s.blocks.items()},
         )
         return module.train(self.training)
 

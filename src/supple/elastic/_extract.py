@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import fx
+from torch import fx, nn
 from torch.utils import _pytree as pytree
 
 from supple.elastic._calls import averaging_step, count_batch
@@ -68,9 +68,10 @@ class Specialiser:
         self._flag: fx.Node | None = None
         self.graph = fx.Graph()
         self.stored: dict[str, None] = {}
+        self.blocks: dict[str, nn.Module] = {}
 
     def build(self) -> fx.Graph:
-        """The finished graph; ``stored`` then lists the tensors it reads."""
+        """The finished graph; ``stored`` and ``blocks`` then hold what it reads."""
         for node, source in self._one.sources.items():
             if source.kind == "input":
                 name = self._signature.names[int(source.name)]
@@ -140,8 +141,14 @@ class Specialiser:
 
     def _node(self, node: fx.Node) -> Any:
         if node not in self._made:
-            name = self._one.sources[node].name if node.op == "placeholder" else str(node.target)
-            return self._stored(self._structure.analysis.canonical.get(name, name))
+            if node.op == "placeholder":
+                name = self._one.sources[node].name
+                return self._stored(self._structure.analysis.canonical[name])
+            # The graph of a torch.cond or the like; it holds no tensors of its own.
+            name = f"supple_{node.target}"
+            owner: Any = node.graph.owning_module
+            self.blocks[name] = getattr(owner, str(node.target))
+            self._made[node] = self.graph.create_node("get_attr", name)
         return self._made[node]
 
     def _stored(self, name: str) -> fx.Node:

@@ -38,6 +38,7 @@ def make_module(
     out_specs: Mapping[bool, pytree.TreeSpec],
     parameters: Mapping[str, nn.Parameter],
     buffers: Mapping[str, tuple[Tensor, bool]],
+    blocks: Mapping[str, nn.Module],
 ) -> Extracted:
     """A module of a class of its own, whose ``forward`` takes what the model's takes.
 
@@ -48,6 +49,7 @@ def make_module(
         out_specs: How the leaves of each graph's output make up what the model returns.
         parameters: By qualified name; a tied one is there under all its names.
         buffers: The same, with whether they belong to the state dict.
+        blocks: Graphs that operators call, by name.
     """
     run: dict[bool, Callable[..., Any]] = {}
     for mode, graph in graphs.items():
@@ -64,6 +66,7 @@ def make_module(
     }
     module: Extracted = type(class_name, (Extracted,), body)()
     hold(module, parameters, buffers)
+    module._modules.update(blocks)
     return module
 
 

@@ -200,7 +200,7 @@ def unify(a: Axis, b: Axis, reason: Reason) -> None:
     if a is b:
         return
     if a.size != b.size:
-        _fix_all((a, b), reason)
+        _pin_all((a, b), reason)
     elif a.size == 1:
         for axis in (a, b):
             if axis.kind == "atom":
@@ -226,9 +226,9 @@ def _join(a: Axis, b: Axis) -> None:
         a.forward = b
 
 
-def _fix_all(axes: Iterable[Axis], reason: Reason) -> None:
+def _pin_all(axes: Iterable[Axis], reason: Reason) -> None:
     for axis in axes:
-        fix(axis, reason)
+        pin(axis, reason)
 
 
 def _contains(axis: Axis, target: Axis) -> bool:
@@ -239,19 +239,26 @@ def _contains(axis: Axis, target: Axis) -> bool:
 def _bind(atom: Axis, other: Axis, reason: Reason) -> None:
     """Lets ``other`` stand for the atom."""
     if other.kind != "atom" and _contains(other, atom):
-        _fix_all((atom, other), reason)
+        _pin_all((atom, other), reason)
         return
     if other.kind == "atom":
         _merge_state(atom, other, reason)
     else:
         for part in other.atoms():
-            part.is_stored = part.is_stored or atom.is_stored
-            part.role = part.role or atom.role
-        if atom.is_runtime:
-            pin(other, reason)
-        elif atom.reason is not None or atom.if_stored is not None:
-            fix(other, atom.reason or atom.if_stored or reason)
+            _inherit(part, atom, reason)
     atom.forward = other
+
+
+def _inherit(part: Axis, atom: Axis, reason: Reason) -> None:
+    """What is known of an atom holds for the parts of what stands for it."""
+    part.is_stored = part.is_stored or atom.is_stored
+    part.role = part.role or atom.role
+    if atom.is_runtime or atom.reason is not None:
+        pin(part, atom.reason or reason)
+    elif part.is_runtime and part.is_stored:
+        pin(part, reason)
+    elif atom.if_stored is not None or (part.is_stored and part.if_stored is not None):
+        fix(part, atom.if_stored or part.if_stored or reason)
 
 
 def _merge_state(atom: Axis, other: Axis, reason: Reason) -> None:
@@ -397,14 +404,16 @@ def _unify_factors(a: list[Axis], b: list[Axis], reason: Reason) -> None:
             b[0:1] = second.factors()
         elif first.size == second.size:
             unify(a.pop(0), b.pop(0), reason)
+        elif first.size == 1 or second.size == 1:
+            unify((a if first.size == 1 else b).pop(0), ONE, reason)
         else:
             larger, smaller = (b, first) if first.size < second.size else (a, second)
             halves = split_product(larger[0], smaller.size, reason)
             if halves is None:
-                _fix_all((*a, *b), reason)
+                _pin_all((*a, *b), reason)
                 return
             larger[0:1] = halves
-    _fix_all((*a, *b), reason)  # only where sizes did not match in the first place
+    _pin_all((*a, *b), reason)  # only where sizes did not match in the first place
 
 
 def _unify_segments(a: list[Axis], b: list[Axis], reason: Reason) -> None:
@@ -416,10 +425,10 @@ def _unify_segments(a: list[Axis], b: list[Axis], reason: Reason) -> None:
         larger, smaller = (b, first) if first.size < second.size else (a, second)
         halves = split_concat(larger[0], smaller.size, reason)
         if halves is None:
-            _fix_all((*a, *b), reason)
+            _pin_all((*a, *b), reason)
             return
         larger[0:1] = halves
-    _fix_all((*a, *b), reason)
+    _pin_all((*a, *b), reason)
 
 
 def _unify_mixed(multiplied: Axis, joined: Axis, reason: Reason) -> None:
@@ -429,7 +438,7 @@ def _unify_mixed(multiplied: Axis, joined: Axis, reason: Reason) -> None:
     for segment in segments[:-1]:
         halves = split_concat(rest, segment.size, reason)
         if halves is None:
-            _fix_all((multiplied, joined), reason)
+            _pin_all((multiplied, joined), reason)
             return
         unify(halves[0], segment, reason)
         rest = halves[1]

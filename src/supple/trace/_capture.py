@@ -6,11 +6,12 @@ captured in both modes; batch norm and dropout of ``torch.nn`` only flip a flag 
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, redirect_stderr
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -123,8 +124,10 @@ def capture(model: nn.Module, example: Example, *, training: bool = False) -> Ca
     """
     args, kwargs = split_example(example)
     _check_has_values(model)
+    averaging = frozenset(name for name, _ in averaging_modules(model))
     with in_mode(model, training), averaging_norms(model):
-        return _export(model, args, kwargs, training)
+        found = _export(model, args, kwargs, training)
+    return replace(found, averaging=averaging)
 
 
 def _check_has_values(model: nn.Module) -> None:
@@ -157,17 +160,20 @@ def same_randomness(tensors: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """The exporter's log, and its warning about what recurrent layers do, are not for users."""
+def _exporting() -> Iterator[None]:
+    """Attention layer by layer instead of in one fused call, and no talk about torch's inside."""
     logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level = logger.level
+    level, is_fused = logger.level, torch.backends.mha.get_fastpath_enabled()
     logger.setLevel(logging.CRITICAL)
+    torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with warnings.catch_warnings():
+        # When it fails, the exporter prints the whole graph it had so far.
+        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.filterwarnings("ignore", message=".*_flat_weights.* assigned during export")
             yield
     finally:
         logger.setLevel(level)
+        torch.backends.mha.set_fastpath_enabled(is_fused)
 
 
 def _export(
@@ -176,7 +182,7 @@ def _export(
     try:
         with ExitStack() as stack:
             stack.enter_context(same_randomness((args, kwargs)))
-            stack.enter_context(_quiet())
+            stack.enter_context(_exporting())
             program = torch.export.export(model, args, kwargs, strict=False)
     except SyntaxError:
         raise
@@ -192,7 +198,6 @@ def _export(
         is_training=is_training,
         constants={k: v for k, v in program.constants.items() if isinstance(v, torch.Tensor)},
         switching=switching_modules(model),
-        averaging=frozenset(name for name, _ in averaging_modules(model)),
     )
 
 

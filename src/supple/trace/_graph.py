@@ -18,6 +18,12 @@ __all__ = [
 ]
 
 
+_GRAD_MODE = torch.ops.higher_order.wrap_with_set_grad_enabled
+# What the exporter puts around a block under ``torch.autocast``, and what runs it again.
+ENTER_AUTOCAST = torch.amp.autocast_mode._enter_autocast
+EXIT_AUTOCAST = torch.amp.autocast_mode._exit_autocast
+
+
 def named_arguments(node: fx.Node) -> dict[str, Any]:
     """The arguments of a call by their name in the operator's schema, defaults filled in.
 
@@ -97,7 +103,7 @@ def _shares_with(node: fx.Node) -> fx.Node | None:
 # -- cleaning what the exporter returns -------------------------------------------------------
 def clean(module: fx.GraphModule) -> None:
     """Makes one flat list of calls, without checks of dtype and device and copies onto itself."""
-    _inline_grad_modes(module)
+    _inline_modes(module)
     for node in reversed(list(module.graph.nodes)):
         if node.target is torch.ops.aten._assert_tensor_metadata.default or _is_self_copy(node):
             module.graph.erase_node(node)
@@ -129,24 +135,28 @@ def _is_self_copy(node: fx.Node) -> bool:
     return isinstance(source, fx.Node) and memory_of(source) is target
 
 
-def _inline_grad_modes(module: fx.GraphModule) -> None:
-    """Blocks under ``torch.no_grad`` become plain calls on detached inputs."""
+def _inline_modes(module: fx.GraphModule) -> None:
+    """Blocks under ``torch.no_grad`` and ``torch.autocast`` become plain calls.
+
+    The former on detached inputs, the latter between a call that enters the mode and one that
+    leaves it.
+    """
     graph = module.graph
     for node in list(graph.nodes):
-        if node.target is not torch.ops.higher_order.wrap_with_set_grad_enabled:
+        is_autocast = node.target is torch.ops.higher_order.wrap_with_autocast
+        if not is_autocast and node.target is not _GRAD_MODE:
             continue
-        enabled, attribute, *operands = node.args
+        *setting, attribute = node.args[: 5 if is_autocast else 2]
+        operands = node.args[5 if is_autocast else 2 :]
         block = getattr(module, attribute.target)
-        _inline_grad_modes(block)
-        inner = {}
+        _inline_modes(block)
         with graph.inserting_before(node):
-            for placeholder, operand in zip(_placeholders(block), operands, strict=True):
-                value = operand
-                if not enabled and isinstance(operand, fx.Node) and _is_tensor(operand):
-                    value = graph.call_function(torch.ops.aten.detach.default, (operand,))
-                    value.meta = dict(operand.meta)
-                inner[placeholder] = value
+            given = operands if is_autocast or setting[0] else map(_detached, operands)
+            inner = dict(zip(_placeholders(block), given, strict=True))
+            mode = graph.call_function(ENTER_AUTOCAST, tuple(setting)) if is_autocast else None
             results = graph.graph_copy(block.graph, inner)
+            if mode is not None:
+                graph.call_function(EXIT_AUTOCAST, (mode,))
         assert isinstance(results, (tuple, list))
         for user in list(node.users):
             user.replace_all_uses_with(results[user.args[1]])
@@ -156,9 +166,13 @@ def _inline_grad_modes(module: fx.GraphModule) -> None:
             graph.erase_node(attribute)
 
 
+def _detached(operand: Any) -> Any:
+    if not isinstance(operand, fx.Node) or not isinstance(operand.meta.get("val"), torch.Tensor):
+        return operand
+    node = operand.graph.call_function(torch.ops.aten.detach.default, (operand,))
+    node.meta = dict(operand.meta)
+    return node
+
+
 def _placeholders(module: fx.GraphModule) -> list[fx.Node]:
     return [n for n in module.graph.nodes if n.op == "placeholder"]
-
-
-def _is_tensor(node: fx.Node) -> bool:
-    return isinstance(node.meta.get("val"), torch.Tensor)

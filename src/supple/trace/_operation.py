@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import fx
 
-from supple.trace._axis import ONE, Axis, Reason, fix, split_concat, split_product, unify
+from supple.trace._axis import ONE, Axis, Reason, fix, pin, split_concat, split_product, unify
 from supple.trace._graph import named_arguments
 
 if TYPE_CHECKING:
@@ -92,6 +92,11 @@ class Operation:
         for axis in [axes] if isinstance(axes, Axis) else axes:
             fix(axis, self.reason(text))
 
+    def pin(self, axes: Axis | Iterable[Axis], text: str) -> None:
+        """These axes keep the size they have in the example, the batch too."""
+        for axis in [axes] if isinstance(axes, Axis) else axes:
+            pin(axis, self.reason(text))
+
     def fixed(self, size: int, text: str = "is made by the operator") -> Axis:
         """A new axis that may not be cut."""
         return ONE if size == 1 else Axis(size, reason=self.reason(text))
@@ -117,7 +122,7 @@ class Operation:
         halves = split_product(axis, outer, self.reason("regroups unevenly"))
         if halves is not None:
             return halves
-        self.fix(axis, f"splits {axis.size} into {outer} groups unevenly")
+        self.pin(axis, f"splits {axis.size} into {outer} groups unevenly")
         return self.fixed(outer), self.fixed(axis.size // outer)
 
     def cut(self, axis: Axis, sizes: Sequence[int]) -> list[Axis]:
@@ -129,7 +134,7 @@ class Operation:
         for size in sizes[:-1]:
             halves = split_concat(rest, size, self.reason("cuts unevenly"))
             if halves is None:
-                self.fix(axis, "cuts the axis inside an indivisible part")
+                self.pin(axis, "cuts the axis inside an indivisible part")
                 return [self.fixed(s) for s in sizes]
             pieces.append(halves[0])
             rest = halves[1]

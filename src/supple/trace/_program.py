@@ -18,7 +18,7 @@ from torch import fx
 from supple.trace._analyse import Edit, Resized
 from supple.trace._axis import Axis
 from supple.trace._capture import Capture
-from supple.trace._graph import module_path, named_arguments
+from supple.trace._graph import ENTER_AUTOCAST, EXIT_AUTOCAST, module_path, named_arguments
 from supple.trace._residual import Branch
 from supple.trace._structure import Structure, conv_geometry
 
@@ -133,10 +133,12 @@ class Program:
         self._constant_names: dict[int, str] = {}
         self._lines: list[str] = []
         self._open: tuple[int, ...] = ()
+        self._depth = 1
         self.stored: list[str] = []
         self._emit_all()
         self.source = "\n".join(self._lines)
         self._namespace: dict[str, Any] = {"nan": math.nan, "inf": math.inf, "DEVICE": device}
+        self._namespace["AUTOCAST"] = torch.autocast
         self._namespace.update({f"K{i}": value for i, value in enumerate(self._constants)})
         exec(compile(self.source, "<supple program>", "exec"), self._namespace)
         self.run: Callable[..., list[Any]] = self._namespace["run"]
@@ -179,15 +181,26 @@ class Program:
 
     def _guard(self, guards: tuple[int, ...]) -> None:
         """What follows runs only with all these branches."""
-        if guards != self._open and guards:
-            self._lines.append(f"    if {' and '.join(f'd[{i}]' for i in guards)}:")
+        if guards != self._open:
+            self._open = ()
+            if guards:
+                self._line(f"if {' and '.join(f'd[{i}]' for i in guards)}:")
         self._open = guards
 
     def _line(self, code: str) -> None:
-        self._lines.append(("        " if self._open else "    ") + code)
+        self._lines.append("    " * (self._depth + bool(self._open)) + code)
 
     def _emit(self, node: fx.Node) -> None:
         self._guard(self._guards.get(node, ()))
+        if node.target is ENTER_AUTOCAST:
+            kind, dtype, enabled, cache = map(self._value, node.args)
+            self._line(f"with AUTOCAST({kind}, {dtype}, {enabled}, {cache}):")
+            self._depth += 1
+            self._line("pass")
+            return
+        if node.target is EXIT_AUTOCAST:
+            self._depth -= 1
+            return
         if node not in self._joins:
             self._line(f"{node.name} = {self._call(node)}")
             return

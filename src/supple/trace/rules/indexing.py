@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import torch
 from torch import fx
 
-from supple.trace._axis import concat
+from supple.trace._axis import Axis, concat
 from supple.trace._operation import Axes, Operation
 from supple.trace._table import rule
 
@@ -88,19 +89,58 @@ def index(op: Operation) -> Axes:
     indices = list(op["indices"])
     picked = [i for i, n in enumerate(indices) if isinstance(n, fx.Node)]
     tensors = [op.analysis.axes_of(indices[i]) for i in picked]
-    if any(
-        indices[i].meta["val"].dtype.is_floating_point is False
-        and str(indices[i].meta["val"].dtype) in ("torch.bool", "torch.uint8")
-        for i in picked
-    ):
+    if any(_is_mask(indices[i]) for i in picked):
         op.fix([axis for axes in (x, *tensors) for axis in axes], "is picked by a mask")
         return tuple(op.fixed(n, "is picked by a mask") for n in op.out_shape)
-    op.fix([x[i] for i in picked], "is looked up by index")
+    for i in picked:
+        numbers = _numbers(op, indices[i], x[i].size)
+        if numbers is not None:
+            op.unify(x[i], numbers)  # every index in order: the axis itself
+        else:
+            op.fix(x[i], "is looked up by index")
     shape = op.align(*tensors)
     kept = [axis for i, axis in enumerate(x) if i not in picked]
     adjacent = picked == list(range(picked[0], picked[-1] + 1))
     at = picked[0] if adjacent else 0
     return (*kept[:at], *shape, *kept[at:])
+
+
+def _numbers(op: Operation, index: fx.Node, size: int) -> Axis | None:
+    """The axis along which an index counts from 0 to ``size``, if it is an arange set up."""
+    axes = [axis for axis in op.analysis.axes_of(index) if axis.size > 1]
+    if len(axes) != 1 or axes[0].size != size:
+        return None
+    while op.analysis.has_axes(index) and _keeps_values(index):
+        index = index.all_input_nodes[0]
+    is_arange = str(index.target).startswith("aten.arange.") and index.args[-1] == size
+    return axes[0] if is_arange and len(index.args) == 1 else None
+
+
+def _keeps_values(node: fx.Node) -> bool:
+    name = getattr(getattr(node.target, "_schema", None), "name", "").removeprefix("aten::")
+    if name == "add":
+        return bool(len(node.args) == 2 and node.args[1] == 0)
+    return name in ("unsqueeze", "view", "reshape", "to", "_to_copy", "squeeze", "expand")
+
+
+@rule("index_put")
+def index_put(op: Operation) -> Axes:
+    """What is written to by index stays whole; a mask is where the values are put."""
+    x, values = op.axes("self"), op.axes("values")
+    indices: list[fx.Node] = [n for n in op["indices"] if isinstance(n, fx.Node)]
+    is_mask = len(indices) == 1 and op["indices"][0] is indices[0] and _is_mask(indices[0])
+    covered = len(op.analysis.axes_of(indices[0])) if is_mask else 0
+    if is_mask and len(values) <= len(x) - covered:
+        op.unify_all(zip(op.analysis.axes_of(indices[0]), x[:covered], strict=True))
+        op.align(x[covered:], values)
+        return x
+    for axes in (x, values, *map(op.analysis.axes_of, indices)):
+        op.fix(axes, "is written by index")
+    return x
+
+
+def _is_mask(node: fx.Node) -> bool:
+    return node.meta["val"].dtype in (torch.bool, torch.uint8)
 
 
 @rule("index_select")

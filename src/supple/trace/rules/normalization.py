@@ -32,6 +32,14 @@ def layer_norm(op: Operation) -> Axes:
     return x
 
 
+@rule("_weight_norm")
+def weight_norm(op: Operation) -> Axes:
+    """``v * g / |v|``, with one g for each index of one dimension."""
+    v, g = op.axes("v"), op.axes("g")
+    op.unify_all((a, b) for a, b in zip(v, g, strict=True) if b.size > 1)
+    return v
+
+
 @rule("group_norm")
 def group_norm(op: Operation) -> Axes:
     """Channels are groups times rest; each group is normalised alone."""

@@ -45,7 +45,7 @@ def _regroup_run(op: Operation, x: Axes, sizes: Sequence[int]) -> list[Axis]:
                 remaining //= factor.size
                 continue
             if factor.size % remaining:
-                op.fix(x, f"reshapes {[a.size for a in x]} to {list(sizes)}")
+                op.pin(x, f"reshapes {[a.size for a in x]} to {list(sizes)}")
                 return [op.fixed(n, "is reshaped") for n in sizes]
             outer, inner = op.factor(factor, remaining)
             taken.append(outer)

@@ -14,14 +14,14 @@ from torch import nn
 from supple.elastic import Elastic, Elasticity
 from supple.elastic._inputs import resize_batch
 from supple.elastic.importance import Taylor
-from supple.elastic.training import Recipe, Rule, TrainingProgress, rule_by_name
+from supple.elastic.training import Distil, Recipe, Rule, TrainingProgress, rule_by_name
 from supple.elastic.training import train as train_network
 from supple.errors import DataError, NoCandidateError
 from supple.measure import Accuracy, Latency, Measure
 from supple.pipeline._objectives import Evaluation, objective_directions
 from supple.pipeline._result import result_of
 from supple.pipeline._run import Data, Run
-from supple.pipeline._settings import Settings, claim_folder
+from supple.pipeline._settings import Settings, claim_folder, distillation
 from supple.progress import Event, Progress
 from supple.report import write_report
 from supple.search import strategy as strategy_by_name
@@ -50,7 +50,7 @@ def optimize(
     rule: Rule | str = "super_plus_random",
     recipe: Recipe | None = None,
     finetune: Recipe | None = None,
-    distil: float = 0.5,
+    distil: float | Distil = 0.5,
     calibration_batches: int = 8,
     backend: str | None = None,
     threads: int = 1,
@@ -84,7 +84,8 @@ def optimize(
         rule: Training rule of the elastic network, or its name.
         recipe: How it is trained; None does not train it.
         finetune: How the pick is trained; None does not.
-        distil: Share of the model's own outputs in the loss of the pick, 0 to 1.
+        distil: Share of the model's own outputs in the loss of the pick, 0 to 1; or a `Distil`
+            with all its settings.
         calibration_batches: Training batches for batch norm and importance.
         backend: ``torch`` or ``onnxruntime``; None takes ONNX Runtime where it is installed.
         threads: Threads of one timed call.
@@ -120,7 +121,7 @@ def optimize(
         rule=rule_by_name(rule) if isinstance(rule, str) else rule,
         recipe=recipe,
         finetune=finetune,
-        distil=distil,
+        distil=distillation(distil),
         calibration_batches=calibration_batches,
         backend=backend or default_backend(),
         threads=threads,

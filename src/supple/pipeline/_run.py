@@ -14,7 +14,7 @@ from torch import nn
 from supple.elastic import Elastic
 from supple.elastic.batch_norm import recalibrate
 from supple.elastic.export import ExportReport, export
-from supple.elastic.training import Distil, Plain, TrainingProgress, train
+from supple.elastic.training import Plain, TrainingProgress, train
 from supple.pipeline._objectives import Evaluation
 from supple.pipeline._settings import Settings
 from supple.progress import Event, Progress
@@ -121,7 +121,7 @@ class Run:
             network,
             self.data.finetune,
             self.data.loss,
-            Distil(weight=settings.distil) if settings.distil else Plain(),
+            settings.distil or Plain(),
             settings.finetune,
             teacher=self.baseline if settings.distil else None,
             seed=settings.seed,

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from supple.elastic import Elasticity
-from supple.elastic.training import Recipe, Rule, rule_settings
+from supple.elastic.training import Distil, Recipe, Rule, rule_settings
 from supple.errors import StudyError
 from supple.report._files import write_whole
 
-__all__ = ["Settings", "claim_folder"]
+__all__ = ["Settings", "claim_folder", "distillation"]
 
 FILE_NAME = "run.json"
 
@@ -31,7 +31,7 @@ class Settings:
         rule: Training rule of the elastic network.
         recipe: How long and how fast the elastic network is trained; None leaves it as it is.
         finetune: The same for the pick.
-        distil: Share of the original network's outputs in the loss of the pick.
+        distil: How the pick learns from the original network; None for the task's loss alone.
         calibration_batches: Training batches for batch norm and for importance.
         backend: What runs the networks when latency is measured.
         threads: Threads of one timed call.
@@ -48,7 +48,7 @@ class Settings:
     rule: Rule
     recipe: Recipe | None
     finetune: Recipe | None
-    distil: float
+    distil: Distil | None
     calibration_batches: int
     backend: str
     threads: int
@@ -62,7 +62,7 @@ class Settings:
             "rule": rule_settings(self.rule),
             "recipe": self.recipe.to_json() if self.recipe else None,
             "finetune": self.finetune.to_json() if self.finetune else None,
-            "distil": self.distil,
+            "distil": rule_settings(self.distil) if self.distil else None,
         }
 
     def identity(self) -> dict[str, Any]:
@@ -78,6 +78,15 @@ class Settings:
             "batch": self.batch,
             "elasticity": json.loads(json.dumps(vars(self.elasticity))),
         }
+
+
+def distillation(asked: float | Mapping[str, Any] | Distil) -> Distil | None:
+    """A share of the teacher, or the settings of `Distil`, as the rule; None for a share of 0."""
+    if isinstance(asked, Distil):
+        return asked
+    if isinstance(asked, Mapping):
+        return Distil(**asked)
+    return Distil(weight=float(asked)) if asked else None
 
 
 def claim_folder(out: Path, task: Mapping[str, Any], settings: Settings) -> None:

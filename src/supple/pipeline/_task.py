@@ -16,7 +16,7 @@ from supple.elastic.training import Recipe, rule_by_name
 from supple.errors import StudyError
 from supple.pipeline._main import default_backend, prepare_run, search_and_report
 from supple.pipeline._run import Data, Run
-from supple.pipeline._settings import Settings, claim_folder
+from supple.pipeline._settings import Settings, claim_folder, distillation
 from supple.progress import Event, Progress
 from supple.report import Result
 from supple.report._files import write_whole
@@ -134,7 +134,7 @@ def _settings(task: Task, request: Mapping[str, Any]) -> Settings:
         ),
         recipe=_recipe(defaults.get("recipe"), request["train_epochs"], epochs=5),
         finetune=_recipe(defaults.get("finetune"), request["finetune_epochs"], epochs=10),
-        distil=float(defaults.get("distil", 0.5)),
+        distil=distillation(defaults.get("distil", 0.5)),
         calibration_batches=int(defaults.get("calibration_batches", 8)),
         backend=request["backend"],
         threads=request["threads"],

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["asked_for", "bound_text", "headline", "metric_text", "subline"]
 
 # Of the many settings of a training, what a reader wants to know; result.json has them all.
-_TELLING = ("epochs", "steps", "optimizer", "lr")
+_TELLING = ("weight", "mixup", "epochs", "steps", "optimizer", "lr")
 
 
 def headline(result: Result) -> str:
@@ -125,9 +125,9 @@ def _setting(name: str, value: JsonValue) -> str:
         return ""
     if not isinstance(value, dict):
         return f"{_words(name)} {value}"
-    shown = [str(value["name"])] if "name" in value else []
+    shown = [str(value["name"])] if value.get("name", name) != name else []
     for key in _TELLING:
-        if value.get(key) is not None:
+        if value.get(key) not in (None, 0):
             number = value[key]
             is_number = isinstance(number, int | float)
             shown.append(f"{_words(key)} {number:g}" if is_number else str(number))

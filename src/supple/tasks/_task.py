@@ -88,8 +88,9 @@ class Task:
             that was picked once nothing is left to choose.
         defaults: Recommended settings: ``rule`` and ``rule_settings``, ``recipe`` (elastic
             training), ``finetune`` (recipe of the pick), ``distil`` (share of the original's
-            outputs in the pick's loss), ``calibration_batches`` (batch norm), ``latency_batch``,
-            ``elasticity`` (settings of `supple.elastic.Elasticity`). All optional.
+            outputs in the pick's loss, or settings of `supple.elastic.training.Distil`),
+            ``calibration_batches`` (batch norm), ``latency_batch``, ``elasticity`` (settings of
+            `supple.elastic.Elasticity`). All optional.
         options: What the task was loaded with, the defaults included.
         source: The user's file it came from; None for a built-in task.
     """

@@ -173,6 +173,28 @@ def test_distil_mixes_the_task_and_the_teacher(mlp: ElasticMLP, batch: Any) -> N
     torch.testing.assert_close(found, expected)
 
 
+def test_distil_with_mixup_is_the_loss_of_mixed_pairs(mlp: ElasticMLP, batch: Any) -> None:
+    teacher, (x, y) = ElasticMLP(1), batch
+    found = total(Distil(temperature=2.0, weight=0.7, mixup=0.4), mlp, batch, context(5, teacher))
+    rng = context(5).rng
+    order = torch.tensor(rng.permutation(len(x)).tolist())
+    share = rng.beta(0.4, 0.4)
+    assert 0 < share < 1
+    assert not torch.equal(order, torch.arange(len(x)))
+    mixed = share * x + (1 - share) * x[order]
+    scores = mlp(mixed)
+    task = share * F.cross_entropy(scores, y) + (1 - share) * F.cross_entropy(scores, y[order])
+    torch.testing.assert_close(found, 0.3 * task + 0.7 * kl(teacher(mixed), scores, 2.0))
+
+
+def test_distil_mixes_real_inputs_only(mlp: ElasticMLP, batch: Any) -> None:
+    tokens = (torch.zeros(4, 6, dtype=torch.long), batch[1])
+    with pytest.raises(TrainingError, match="int64"):
+        total(Distil(mixup=1.0), mlp, tokens, context(0, mlp))
+    with pytest.raises(TrainingError, match="mixup -1"):
+        Distil(mixup=-1)
+
+
 def test_distil_without_a_teacher_says_so(mlp: ElasticMLP, batch: Any) -> None:
     with pytest.raises(TrainingError, match="needs a teacher"):
         total(Distil(), mlp, batch, context())

@@ -2,14 +2,21 @@
 
 The rule for the last fine-tuning of a picked sub-network, with the original network as teacher.
 Defaults are those of transformable architecture search (paper 10): T = 4, weight 0.9.
+
+A teacher that knows its training data by heart tells of them little more than their labels. Mixed
+pairs of examples (mixup, Zhang et al., 1710.09412) are new to both networks: the student learns
+the teacher's function, not the labels (Beyer et al., 2106.05237).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
+import numpy as np
+import torch
 from torch import Tensor, nn
 
 from supple.elastic._call import call
@@ -29,6 +36,9 @@ class Distil:
         temperature: Softens the class probabilities of both networks.
         weight: Share of the teacher, between 0 and 1.
         match: What is compared: ``classes``, ``values``, or ``auto`` by the task's targets.
+        mixup: Parameter of the Beta distribution of the two shares of a mixed pair; 1 draws any
+            share alike, 0 mixes nothing. Both networks see the mixed inputs, and the task's loss
+            is that of both targets by their shares. For one tensor of real inputs.
     """
 
     name: ClassVar[str] = "distil"
@@ -37,6 +47,7 @@ class Distil:
     temperature: float = 4.0
     weight: float = 0.9
     match: Match = "auto"
+    mixup: float = 0.0
 
     def __post_init__(self) -> None:
         check_matching(self.name, self.temperature, self.match)
@@ -46,10 +57,20 @@ class Distil:
                 why="It is the teacher's share of the loss.",
                 hint="a number between 0 and 1",
             )
+        if not 0 <= self.mixup < math.inf:
+            raise TrainingError(
+                f"The training rule 'distil' got mixup {self.mixup}.",
+                why="It is the parameter of a Beta distribution.",
+                hint="0 to mix nothing, or a positive number such as 1",
+            )
 
     def __call__(self, net: nn.Module, batch: Batch, step: StepContext) -> Iterator[Tensor]:
         """Yield the one loss."""
         inputs, targets = batch
+        share, order = 1.0, None
+        if self.mixup:
+            share, order = self._pairs(inputs, step.rng)
+            inputs = share * inputs + (1 - share) * inputs[order]
         soft = step.taught(inputs)
         if soft is None:
             raise TrainingError(
@@ -60,4 +81,19 @@ class Distil:
         distance = match_outputs(
             outputs, soft, targets, temperature=self.temperature, match=self.match
         )
-        yield (1 - self.weight) * step.loss(outputs, targets) + self.weight * distance
+        loss = step.loss(outputs, targets)
+        if order is not None:
+            loss = share * loss + (1 - share) * step.loss(outputs, targets[order])
+        yield (1 - self.weight) * loss + self.weight * distance
+
+    def _pairs(self, inputs: Any, rng: np.random.Generator) -> tuple[float, Tensor]:
+        """The share of an example in its pair, and which example is mixed into each."""
+        if not isinstance(inputs, Tensor) or not inputs.is_floating_point():
+            kind = f"a tensor of {inputs.dtype}" if isinstance(inputs, Tensor) else type(inputs)
+            raise TrainingError(
+                f"The training rule 'distil' got mixup {self.mixup} and inputs that are {kind}.",
+                why="Only real numbers can be mixed.",
+                hint="mixup=0",
+            )
+        order = torch.from_numpy(rng.permutation(len(inputs))).to(inputs.device)
+        return float(rng.beta(self.mixup, self.mixup)), order

@@ -83,7 +83,9 @@ def _table(**settings: Any) -> Table:
     from rich import box
     from rich.table import Table
 
-    return Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, **settings)
+    return Table(
+        box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False, **settings
+    )
 
 
 def _comparison(result: Result) -> Table:

@@ -25,6 +25,9 @@ def test_the_docstring_draws_the_tree_as_it_is():
 
 def test_codes_are_stable_and_differ():
     assert {c.__name__: c.code for c in CLASSES} == {
+        "BlockError": "block",
+        "CheckError": "check",
+        "ClaimError": "claim",
         "ConfigError": "config",
         "DataError": "data",
         "ExampleError": "example",
@@ -32,6 +35,7 @@ def test_codes_are_stable_and_differ():
         "MeasureError": "measure",
         "MissingExtraError": "missing-extra",
         "NoCandidateError": "no-candidate",
+        "PaperError": "paper",
         "SearchError": "search",
         "SpaceError": "space",
         "StudyError": "study",

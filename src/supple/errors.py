@@ -6,6 +6,8 @@ and what to try. The same facts are attributes, so a program need not parse text
     SuppleError
     ├── SpaceError            a space, choice or config that does not fit
     │   └── ConfigError       a config of another space, an unknown choice, an option not offered
+    ├── BlockError            a block of sizes that do not fit, or called with a wrong shape
+    ├── CheckError            a contract check that did not hold
     ├── TraceError            a model that cannot be captured or is not elastic anywhere
     │   └── ExampleError      an example input that does not fit the model
     ├── DataError             a loader or data set that is empty, missing or damaged
@@ -16,6 +18,8 @@ and what to try. The same facts are attributes, so a program need not parse text
     │   └── NoCandidateError  no candidate meets the bound that was asked for
     ├── ExportError           an exported file that is not the network, or a format that is unknown
     ├── TaskError             a task that cannot be found or lacks a part
+    ├── PaperError            a paper that the catalogue does not have
+    ├── ClaimError            an unknown claim, one that cannot run, or damaged evidence
     └── MissingExtraError     an optional dependency that is not installed
 """
 
@@ -26,6 +30,9 @@ from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "BlockError",
+    "CheckError",
+    "ClaimError",
     "ConfigError",
     "DataError",
     "ExampleError",
@@ -33,6 +40,7 @@ __all__ = [
     "MeasureError",
     "MissingExtraError",
     "NoCandidateError",
+    "PaperError",
     "SearchError",
     "SpaceError",
     "StudyError",
@@ -94,6 +102,18 @@ class ConfigError(SpaceError):
     code = "config"
 
 
+class BlockError(SuppleError):
+    """A block built with sizes that do not fit, or called with a wrong shape."""
+
+    code = "block"
+
+
+class CheckError(SuppleError):
+    """A contract check of ``supple.testing`` that did not hold."""
+
+    code = "check"
+
+
 class TraceError(SuppleError):
     """A model that cannot be captured, or that is elastic nowhere."""
 
@@ -152,6 +172,18 @@ class TaskError(SuppleError):
     """A task that cannot be found, or lacks a part."""
 
     code = "task"
+
+
+class PaperError(SuppleError):
+    """A paper that the catalogue does not have."""
+
+    code = "paper"
+
+
+class ClaimError(SuppleError):
+    """An unknown claim, one that cannot run, or damaged evidence."""
+
+    code = "claim"
 
 
 class MissingExtraError(SuppleError):

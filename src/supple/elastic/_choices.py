@@ -7,9 +7,12 @@ import math
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
+from torch.fx import Node
+
+from supple.elastic._together import Together, ties
 from supple.errors import SpaceError, near_misses
-from supple.space import Condition, Depth, Kernel, Space, Width
-from supple.trace import ElasticAxis, ElasticKernel, Stage, Structure
+from supple.space import Condition, Depth, Kernel, Space, Swap, Width
+from supple.trace import ElasticAxis, ElasticKernel, Stage, Structure, SwapSite
 
 __all__ = ["Elasticity", "build_space"]
 
@@ -33,9 +36,13 @@ class Elasticity:
         min_depth_ratio: Smallest fraction of a stage's skippable blocks, rounded down.
         min_kernel: Smallest convolution window.
         fixed: Patterns of what is left whole.
+        together: Groups of choices that move together, each a pattern of names of choices or
+            several: those of one full size have the same option. ``("*.mlp.*.width",)`` keeps
+            all layers alike, as the config of a Hugging Face model needs it.
         widths: Whether widths are choices at all.
         depths: Whether depths are.
         kernels: Whether kernel sizes are.
+        swaps: Whether the alternatives of swap points are.
 
     Raises:
         SpaceError: A number is out of range.
@@ -52,9 +59,11 @@ class Elasticity:
     min_depth_ratio: float = 0.25
     min_kernel: int = 3
     fixed: tuple[str, ...] = ()
+    together: Together = ()
     widths: bool = True
     depths: bool = True
     kernels: bool = True
+    swaps: bool = True
 
     def __post_init__(self) -> None:
         for field in ("multiple_of", "min_size"):
@@ -66,6 +75,9 @@ class Elasticity:
         for field in ("ratios", "fixed"):
             value = getattr(self, field)
             object.__setattr__(self, field, (value,) if isinstance(value, str) else tuple(value))
+        groups = (self.together,) if isinstance(self.together, str) else self.together
+        grouped = tuple(g if isinstance(g, str) else tuple(g) for g in groups)
+        object.__setattr__(self, "together", grouped)
         if not all(0 < ratio <= 1 for ratio in self.ratios):
             raise _out_of_range("ratios", self.ratios, "fractions above 0 and up to 1")
         if not 0 <= self.min_depth_ratio <= 1:
@@ -151,17 +163,39 @@ def build_space(
         SpaceError: A pattern of the elasticity matches nothing.
     """
     _check_patterns(structure, elasticity)
-    choices: dict[str, Width | Depth | Kernel] = {}
+    choices: dict[str, Width | Depth | Kernel | Swap] = {}
+    offered = [
+        site
+        for site in structure.swaps
+        if elasticity.swaps
+        and elasticity.allows((site.choice, *_names_of_swap(site)))
+        and site.choice not in left_whole
+    ]
+    swapped = {
+        name: Condition(choice=site.choice, options=(option,))
+        for site in offered
+        for option in site.options
+        for name in site.parameters(option)
+    }
     inside: dict[str, Condition] = {}
+    around: list[tuple[set[Node], Condition]] = []
     for stage in structure.stages:
         name, options = f"{stage.name}.depth", elasticity.depth_options(len(stage.blocks))
         is_offered = elasticity.depths and elasticity.allows(_names_of_stage(stage))
         if not is_offered or len(options) < 2 or name in left_whole:
             continue
-        choices[name] = Depth(options=options, size=len(stage.blocks))
+        own = [p for block in stage.blocks for p in block.parameters]
+        when = _conditions(own, swapped)  # the whole stage may be part of an alternative
+        choices[name] = Depth(options=options, size=len(stage.blocks), when=when)
         for rank, position in enumerate(orders[stage.name]):
             holds = Condition(choice=name, options=tuple(o for o in options if o > rank))
-            inside |= dict.fromkeys(stage.blocks[position].parameters, holds)
+            block = stage.blocks[position]
+            inside |= dict.fromkeys(block.parameters, holds)
+            around.append(({n for b in block.branches for n in b.region}, holds))
+            swapped = {k: v for k, v in swapped.items() if not when or k not in inside}
+    for site in offered:
+        choices[site.choice] = Swap(options=site.options, when=_around(site, around))
+    inside |= swapped
     parameters = set(structure.parameters)
     for axis in structure.axes if elasticity.widths else ():
         names = _names_of_axis(axis)
@@ -177,7 +211,22 @@ def build_space(
         if len(options) > 1 and elasticity.allows((name, kernel.weight)) and name not in left_whole:
             when = _conditions([kernel.weight], inside)
             choices[name] = Kernel(options=options, size=kernel.size, when=when)
-    return Space(choices)
+    return Space(choices, ties(elasticity.together, choices))
+
+
+def _around(site: SwapSite, around: list[tuple[set[Node], Condition]]) -> tuple[Condition, ...]:
+    """Active if any block around one of its calls is there; always, if one is in no block."""
+    found = []
+    for join in {branch.join for _, branch in site.keyed}:
+        holds = [condition for region, condition in around if join in region]
+        if not holds:
+            return ()
+        found += holds
+    return tuple(dict.fromkeys(found))
+
+
+def _names_of_swap(site: SwapSite) -> list[str]:
+    return [name for option in site.options for name in sorted(site.parameters(option))]
 
 
 def _names_of_stage(stage: Stage) -> tuple[str, ...]:
@@ -190,6 +239,7 @@ def _names_of_axis(axis: ElasticAxis) -> tuple[str, ...]:
 
 def _check_patterns(structure: Structure, elasticity: Elasticity) -> None:
     known = [name for stage in structure.stages for name in _names_of_stage(stage)]
+    known += [n for site in structure.swaps for n in (site.choice, *_names_of_swap(site))]
     known += [name for axis in structure.axes for name in _names_of_axis(axis)]
     known += [n for kernel in structure.kernels for n in (f"{kernel.name}.kernel", kernel.weight)]
     known += [fixed.name.partition("[")[0] for fixed in structure.fixed()]

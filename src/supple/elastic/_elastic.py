@@ -19,9 +19,11 @@ from torch.utils import _pytree as pytree
 
 from supple.elastic._capturing import Captured, capture_model
 from supple.elastic._checks import (
+    Shapes,
     broken_choices,
     check_evaluation,
-    runs_other_batch,
+    other_batch,
+    runs_alike,
     trains_alike,
 )
 from supple.elastic._choices import Elasticity, build_space
@@ -29,6 +31,7 @@ from supple.elastic._cutting import Cutter, kept_positions
 from supple.elastic._extract import Specialiser
 from supple.elastic._inputs import Signature, batch_leaves, example_leaves
 from supple.elastic._module import make_module
+from supple.elastic._native import Extraction, Native, Prefer, checked_preference
 from supple.elastic._plan import GraphRunner, Plan
 from supple.elastic._report import Report, make_report
 from supple.elastic._statistics import counter_of
@@ -85,6 +88,7 @@ class Elastic(nn.Module):
         self._notes: tuple[str, ...] = ()
         self._class_name = type(model).__name__
         captured = capture_model(model, example)
+        self._native = Native(model, captured.example)
         self._adopt(model, captured)
         self._check(model, captured)
         if not self.space:
@@ -135,22 +139,21 @@ class Elastic(nn.Module):
 
     def _check(self, model: nn.Module, captured: Captured) -> None:
         """Compares with the model, and fixes what cannot be cut."""
-        check_evaluation(self, model, captured.example)
-        alike = None if captured.notes else trains_alike(self, model, captured.example)
+        small, shapes = self._check_evaluation(model, captured.example)
+        alike = None if captured.notes else trains_alike(self, model, small)
         if alike is False and len(captured.captures) == 1:
             captured = capture_model(model, captured.example, both=True)
             self._adopt(model, captured)
-            alike = trains_alike(self, model, captured.example)
+            small, shapes = self._check_evaluation(model, captured.example)
+            alike = trains_alike(self, model, small)
         if not alike and not captured.notes:
             self._notes += (_TRAINING_NOTES[alike],)
-        if self._signature.batch and not runs_other_batch(self, model, captured.example):
-            self._fix_batch()
         if not self._signature.batch:
             reason = self._structure.analysis.batch_axis.find().reason
             by = f" by {reason.operator}: {reason.text} {reason.where}" if reason else ""
             note = f"the batch size is fixed to {self._signature.batch_size}{by}"
             self._notes += (note.rstrip(),)
-        broken = broken_choices(self, captured.example)
+        broken = broken_choices(self, small, shapes)
         for name, problem in broken.items():
             self._notes += (f"{name} is left whole: cutting it failed ({problem})",)
             for axis in self._structure.axes:
@@ -159,6 +162,24 @@ class Elastic(nn.Module):
         if broken:
             self._left_whole = frozenset(broken)
             self._build()
+
+    def _check_evaluation(self, model: nn.Module, example: Example) -> tuple[Example, Shapes]:
+        """Compares in evaluation, and fixes the batch where another does not run.
+
+        What holds on a batch of another size than the captured one need not be tried on that.
+
+        Returns:
+            The example to go on with, a small one where that runs, and the output's shapes.
+        """
+        if self._signature.batch:
+            small = other_batch(example, self._signature.batch_size)
+            shapes = runs_alike(self, model, small)
+            if shapes is not None:
+                return small, shapes
+        shapes = check_evaluation(self, model, example)
+        if self._signature.batch:
+            self._fix_batch()
+        return example, shapes
 
     def _fix_batch(self) -> None:
         self._signature = dataclasses.replace(self._signature, batch=frozenset())
@@ -215,17 +236,40 @@ class Elastic(nn.Module):
             config = self._space.validate(config)
         return SubNetwork(self, config)
 
-    def extract(self, config: Mapping[str, Option]) -> nn.Module:
+    def extract(self, config: Mapping[str, Option], *, prefer: Prefer = "native") -> nn.Module:
         """The sub-network as a plain module with weights of its own.
 
         It takes and returns what the model does, and its state dict has the model's names, less
         those of skipped blocks. Indices keep the order of the model that was brought, so the
         largest config gives that model back exactly.
 
+        Args:
+            config: Which sub-network.
+            prefer: ``"native"``: the model's own classes, shrunk in place, wherever that is tried
+                and found to give the same network, else as with ``"graph"``: a module around the
+                captured graph. `extraction` says which it was and why.
+
+        Raises:
+            ConfigError: The config is not one of this space.
+        """
+        return self.extraction(config, prefer=prefer).network
+
+    def extraction(self, config: Mapping[str, Option], *, prefer: Prefer = "native") -> Extraction:
+        """The sub-network of `extract`, with what it is made of and why.
+
         Raises:
             ConfigError: The config is not one of this space.
         """
         plan = self.plan(self._space.validate(config))
+        graph = self._extracted_graph(plan)
+        if checked_preference(prefer) == "graph":
+            return Extraction(network=graph, kind="graph", reason="it was asked for")
+        return self._native.extraction(
+            self._structure, plan, graph, any_batch=self.batch_size is None
+        )
+
+    def _extracted_graph(self, plan: Plan) -> nn.Module:
+        """A plan as a module around its graph, with tensors of its own."""
         places = (self._device, self._cutter.device)
         specialisers = [
             Specialiser(
@@ -401,11 +445,16 @@ class Elastic(nn.Module):
         for stage in structure.stages:
             depth = int(config.get(f"{stage.name}.depth", len(stage.blocks)))
             kept |= {stage.blocks[i].name for i in self._block_orders[stage.name][:depth]}
+        taken = {
+            site.choice: str(config.get(site.choice, site.options[0])) for site in structure.swaps
+        }
         is_full = (
-            counts == tuple(axis.size for axis in structure.axes)
+            all(taken[site.choice] == site.options[0] for site in structure.swaps)
+            and counts == tuple(axis.size for axis in structure.axes)
             and windows == tuple(kernel.size for kernel in structure.kernels)
             and len(kept) == len({b.name for stage in structure.stages for b in stage.blocks})
         )
+        kept |= {site.key(taken[site.choice]) for site in structure.swaps}
         return Plan(counts, windows, frozenset(kept), is_full, {})
 
     def run(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -16,6 +16,7 @@ from supple.elastic._module import is_plain
 from supple.elastic._plan import Plan
 from supple.elastic._statistics import counter_of
 from supple.trace import (
+    CHOOSE,
     Average,
     Axis,
     Branch,
@@ -59,7 +60,13 @@ class Specialiser:
         self._edits = planned_edits(structure, one)
         self._signature = signature
         self._places = places
-        self._skips = {branch.join: branch for branch in dropped}
+        self._skips = {b.join: b for b in dropped if b.join.target is not CHOOSE}
+        self._taken = {
+            branch.join: branch
+            for site in structure.swaps
+            for key, branch in site.keyed
+            if key in plan.blocks
+        }
         self._left_out = {node for branch in dropped for node in branch.region}
         self._made: dict[fx.Node, Any] = {}
         self._read: dict[str, fx.Node] = {}
@@ -89,9 +96,10 @@ class Specialiser:
         return self.graph
 
     def _copy(self, node: fx.Node) -> fx.Node:
-        if node in self._skips:
-            skip: fx.Node = self._map(self._skips[node].skip)
-            if self._skips[node].needs_copy:
+        instead = self._taken.get(node) or self._skips.get(node)
+        if instead is not None:
+            skip: fx.Node = self._map(instead.skip)
+            if instead.needs_copy:
                 return self.graph.call_function(torch.ops.aten.clone.default, (skip,))
             return skip
         self._count_batch(node)
@@ -176,7 +184,7 @@ class Specialiser:
         if isinstance(value, Resized):
             if isinstance(value.axes, Axis):
                 return self._size(value.axes)
-            return [self._size(axis) for axis in value.axes]
+            return [self._map(a) if isinstance(a, fx.Node) else self._size(a) for a in value.axes]
         return self._map(value)
 
     def _size(self, axis: Axis | int) -> int | fx.Node:

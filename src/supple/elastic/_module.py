@@ -62,7 +62,9 @@ def make_module(
         "__doc__": f"A sub-network of {class_name}.",
         "__module__": __name__,
         "supple_graphs": graphs,
-        "forward": _forward(run, signature, class_name),
+        "forward": _forward(
+            run, signature, class_name, is_own=all(map(is_plain, out_specs.values()))
+        ),
     }
     module: Extracted = type(class_name, (Extracted,), body)()
     hold(module, parameters, buffers)
@@ -91,10 +93,10 @@ def _nested(function: Callable[..., Any], spec: pytree.TreeSpec) -> Callable[...
 
 
 def _forward(
-    run: Mapping[bool, Callable[..., Any]], signature: Signature, class_name: str
+    run: Mapping[bool, Callable[..., Any]], signature: Signature, class_name: str, *, is_own: bool
 ) -> Callable[..., Any]:
     """``forward`` with the names of the arguments, and plain values as defaults."""
-    if signature.is_flat and run[True] is run[False] and not _has_values(signature):
+    if is_own and signature.is_flat and run[True] is run[False] and not _has_values(signature):
         return run[False]  # the graph's own function takes just these
     names = (*signature.heads, *signature.keys)
     defaults = _trailing_values(signature)

@@ -17,6 +17,10 @@ from supple.trace import Branch, Capture, Program, Structure
 __all__ = ["GraphRunner", "Plan"]
 
 
+UNREAD = Cut(())
+"""Stands for a tensor that a plan does not read."""
+
+
 @dataclass(frozen=True, eq=False)
 class Plan:
     """What a config keeps.
@@ -24,7 +28,7 @@ class Plan:
     Attributes:
         counts: For each axis how many indices.
         windows: For each kernel its window.
-        blocks: Names of the kept blocks.
+        blocks: Names of the kept blocks, and keys of the alternatives that are taken.
         is_full: Everything is kept.
         pieces: For each graph, how each of its stored tensors is cut; worked out when first used.
     """
@@ -63,6 +67,12 @@ class GraphRunner:
             for branch in block.branches
             if branch.join.graph is one.graph
         ]
+        self.branches += [
+            (key, branch)
+            for site in structure.swaps
+            for key, branch in site.keyed
+            if branch.join.graph is one.graph
+        ]
         self.program = Program(structure, one, [branch for _, branch in self.branches], device)
         self.statistics = Statistics.of(one, canonical)
         self._holders = [owner_of(net, name) for name in self.program.stored]
@@ -84,7 +94,7 @@ class GraphRunner:
                 torch._foreach_add_([holder[leaf] for holder, leaf in self._counters], 1)
         else:
             tensors = self._cut(plan, cutter, tensors, training)
-        kept = [name in plan.blocks for name, _ in self.branches]
+        kept = self._kept(plan)
         return self.program.run(tensors, plan.counts, kept, plan.windows, training, batch, *leaves)
 
     def _cut(
@@ -93,13 +103,25 @@ class GraphRunner:
         """The cut tensors; what the graph would write is left out or a copy."""
         pieces = plan.pieces.get(id(self))
         if pieces is None:
-            cuts = [cutter.cut(n, plan.counts, plan.windows) for n in self.program.stored]
-            pieces = plan.pieces[id(self)] = [None if cut.is_whole else cut for cut in cuts]
+            pieces = plan.pieces[id(self)] = self._pieces(plan, cutter)
         result: list[Tensor | None] = []
         for i, (tensor, cut) in enumerate(zip(tensors, pieces, strict=True)):
-            if training and self._unread[i]:
+            if cut is UNREAD or (training and self._unread[i]):
                 result.append(None)
                 continue
             value = tensor if cut is None else cut(tensor)
             result.append(value.clone() if self._written[i] else value)
         return result
+
+    def _pieces(self, plan: Plan, cutter: Cutter) -> list[Cut | None]:
+        """How each stored tensor is cut; what only skipped branches read is not cut at all."""
+        kept = self._kept(plan)
+        pieces: list[Cut | None] = []
+        for name in self.program.stored:
+            cut = cutter.cut(name, plan.counts, plan.windows)
+            is_read = self.program.reads(name, kept)
+            pieces.append((None if cut.is_whole else cut) if is_read else UNREAD)
+        return pieces
+
+    def _kept(self, plan: Plan) -> list[bool]:
+        return [name in plan.blocks for name, _ in self.branches]

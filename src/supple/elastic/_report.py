@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor
 
+from supple.elastic._layers import LayerRow, layer_rows, macs_of
+from supple.space import Choice
 from supple.trace import FixedAxis, Structure
 
-__all__ = ["ElasticRow", "Report", "make_report"]
+__all__ = ["ElasticRow", "LayerRow", "Report", "make_report"]
 
 
 @dataclass(frozen=True)
 class ElasticRow:
-    """One elastic choice: its name, kind, full size, what it cuts and how many weights that is."""
+    """One elastic choice: its name, kind, full size, what it cuts and how many weights that is.
+
+    ``options`` are the sizes it may have, the full one included.
+    """
 
     name: str
     kind: str
     size: int
     members: tuple[str, ...]
     params: int
+    options: tuple[int | float | str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,9 @@ class Report:
         elastic_params: Those with an elastic dimension or inside a skippable block.
         unknown: Operators without a rule.
         notes: What else a user should know, for instance that the batch size is fixed.
+        macs: Multiply-accumulates per sample.
+        elastic_macs: Those of calls of which some size may vary, or that may be skipped.
+        layers: The layers in the order they are called.
     """
 
     elastic: tuple[ElasticRow, ...]
@@ -43,6 +52,9 @@ class Report:
     elastic_params: int
     unknown: tuple[str, ...]
     notes: tuple[str, ...]
+    macs: int = 0
+    elastic_macs: int = 0
+    layers: tuple[LayerRow, ...] = ()
 
     def to_data(self) -> dict[str, Any]:
         """Plain data, for JSON."""
@@ -54,6 +66,7 @@ class Report:
                     "size": r.size,
                     "members": list(r.members),
                     "params": r.params,
+                    "options": list(r.options),
                 }
                 for r in self.elastic
             ],
@@ -71,12 +84,17 @@ class Report:
             "elastic_params": self.elastic_params,
             "unknown": list(self.unknown),
             "notes": list(self.notes),
+            "macs": self.macs,
+            "elastic_macs": self.elastic_macs,
+            "layers": [asdict(layer) for layer in self.layers],
         }
 
     def __str__(self) -> str:
         share = self.elastic_params / self.params if self.params else 0.0
+        work = self.elastic_macs / self.macs if self.macs else 0.0
         lines = [
-            f"{len(self.elastic)} choices; {share:.1%} of {self.params:,} parameters are elastic",
+            f"{len(self.elastic)} choices; {share:.1%} of {self.params:,} parameters and "
+            f"{work:.1%} of {self.macs:,} MACs are elastic",
             *(f"  {r.name:<40} {r.kind:<8} 1..{r.size:<6} {_few(r.members)}" for r in self.elastic),
         ]
         if self.fixed:
@@ -97,7 +115,7 @@ def _few(members: tuple[str, ...]) -> str:
 
 def make_report(
     structure: Structure,
-    choices: Mapping[str, Any],
+    choices: Mapping[str, Choice],
     tensors: Mapping[str, Tensor],
     notes: tuple[str, ...],
 ) -> Report:
@@ -113,18 +131,29 @@ def make_report(
         touched = touched & parameters
         covered.update(touched)
         rows.append(
-            ElasticRow(name, kind, size, tuple(members), sum(map(sizes.__getitem__, touched)))
+            ElasticRow(
+                name,
+                kind,
+                size,
+                tuple(members),
+                sum(map(sizes.__getitem__, touched)),
+                tuple(choices[name].options),
+            )
         )
 
     for stage in structure.stages:
         inside = {p for block in stage.blocks for p in block.parameters}
         names = [block.name for block in stage.blocks]
         add(f"{stage.name}.depth", "depth", len(names), names, inside)
+    for site in structure.swaps:
+        own = {name for option in site.options for name in site.parameters(option)}
+        add(site.choice, "swap", len(site.options), list(site.options), own)
     for axis in structure.axes:
         members = [f"{m.tensor}[{m.dim}]" for m in axis.members]
         add(axis.name, axis.role, axis.size, members, {m.tensor for m in axis.members})
     for kernel in structure.kernels:
         add(f"{kernel.name}.kernel", "kernel", kernel.size, [kernel.weight], {kernel.weight})
+    macs, elastic_macs = macs_of(structure, choices)
     return Report(
         elastic=tuple(rows),
         fixed=tuple(structure.fixed()),
@@ -132,4 +161,7 @@ def make_report(
         elastic_params=sum(sizes[n] for n in covered),
         unknown=tuple(structure.analysis.unknown),
         notes=notes,
+        macs=macs,
+        elastic_macs=elastic_macs,
+        layers=layer_rows(structure, choices, sizes),
     )

@@ -26,6 +26,12 @@ from supple.report._result import (
     TrialResult,
 )
 from supple.report._structure import dropped_blocks
+from supple.report._structure_page import (
+    elastic_share,
+    fixed_groups,
+    render_structure,
+    write_structure,
+)
 from supple.report._tables import Comparison, CutRow, compare, cut_rows
 from supple.report._wording import asked_for, headline
 
@@ -52,8 +58,12 @@ __all__ = [
     "compare",
     "cut_rows",
     "dropped_blocks",
+    "elastic_share",
+    "fixed_groups",
     "headline",
     "render_markdown",
     "render_report",
+    "render_structure",
     "write_report",
+    "write_structure",
 ]

@@ -119,13 +119,17 @@ class Asked(_Record):
 
 
 class ElasticAxis(_Record):
-    """An axis (or block) that could vary: full size, the weights cut with it, their count."""
+    """An axis (or block) that could vary: full size, the weights cut with it, their count.
+
+    ``options`` are the sizes (or the names of the modules) it could take.
+    """
 
     name: str
     kind: str
     size: int
     members: tuple[str, ...] = ()
     params: Count = 0
+    options: tuple[Option, ...] = ()
 
 
 class FixedAxis(_Record):

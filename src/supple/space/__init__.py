@@ -1,4 +1,11 @@
-"""Space: the named choices of a model, its configs, constraints and encodings. No torch."""
+"""Space: the named choices of a model, its configs, constraints and encodings. No torch.
+
+`supple.space.swap` opens the choice of block in a model. It works on modules, so it lives in
+`supple.elastic.swap` and is fetched from there when first asked for.
+"""
+
+import importlib
+from typing import Any
 
 from supple.space.choice import (
     Bits,
@@ -37,3 +44,9 @@ __all__ = [
     "Swap",
     "Width",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "swap":
+        return importlib.import_module("supple.elastic.swap").swap
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -13,9 +13,11 @@ from supple.trace._operation import Axes, Operation
 from supple.trace._program import Average, Flag, Padding, Program, planned_edits
 from supple.trace._residual import Block, Branch, Stage
 from supple.trace._structure import ElasticAxis, ElasticKernel, FixedAxis, Member, Structure
+from supple.trace._swap import CHOOSE, SwapPoint, SwapSite, all_alternatives
 from supple.trace._table import all_rules, find_rule, rule
 
 __all__ = [
+    "CHOOSE",
     "ONE",
     "Analysis",
     "Average",
@@ -38,6 +40,9 @@ __all__ = [
     "Resized",
     "Stage",
     "Structure",
+    "SwapPoint",
+    "SwapSite",
+    "all_alternatives",
     "all_rules",
     "asks_for_mode",
     "capture",

@@ -11,9 +11,10 @@ from torch import fx
 
 from supple.trace._axis import ONE, Axis, Reason, fix
 from supple.trace._capture import Capture
-from supple.trace._graph import named_arguments
+from supple.trace._graph import memory_of, named_arguments, writes
 from supple.trace._operation import Axes, Operation
 from supple.trace._places import user_frame
+from supple.trace._sizes import is_unknown, plain_shape, plain_shapes
 from supple.trace._table import find_rule
 
 __all__ = ["Analysis", "Edit", "Resized"]
@@ -21,9 +22,12 @@ __all__ = ["Analysis", "Edit", "Resized"]
 
 @dataclass(frozen=True)
 class Resized:
-    """A literal that is the size of an axis, or a list of such sizes and plain numbers."""
+    """A literal that is the size of an axis, or a list of such sizes.
 
-    axes: Axis | tuple[Axis | int, ...]
+    In a list some may be plain numbers, or what the graph itself works out from the data.
+    """
+
+    axes: Axis | tuple[Axis | int | fx.Node, ...]
 
 
 @dataclass
@@ -69,6 +73,9 @@ class Analysis:
         self.batch_leaves = batch
         self.unknown: list[str] = []
         self._inputs: dict[str, Axes] = {}
+        self._written = {
+            memory_of(n) for one in captures for call in one.calls for n in writes(call)
+        }
         for one in captures:
             self._run(one)
 
@@ -87,10 +94,31 @@ class Analysis:
         """The user's line that made the call: ``file:line code``."""
         return user_frame(node.meta.get("stack_trace") or "")
 
+    def is_written(self, node: fx.Node) -> bool:
+        """Some call writes in place to the memory of the node."""
+        return memory_of(node) in self._written
+
     def resize(self, node: fx.Node, argument: str, axes: Axis | Sequence[Axis | int]) -> None:
         """A literal follows axes; kept even if they turn out fixed (then it is what it was)."""
-        value = axes if isinstance(axes, Axis) else tuple(axes)
-        self._edit(node).literals[argument] = Resized(value)
+        edit = self._edit(node)
+        given = edit.arguments.get(argument)
+        if isinstance(axes, Axis):
+            if not self._is_decided_by_data(axes):
+                edit.literals[argument] = Resized(axes)
+            return
+        known = list(axes)
+        for i, axis in enumerate(axes):
+            if isinstance(axis, Axis) and self._is_decided_by_data(axis):
+                assert isinstance(given, (list, tuple)), "a size that the graph does not work out"
+                known[i] = given[i]
+        edit.literals[argument] = Resized(tuple(known))
+
+    def _is_decided_by_data(self, axis: Axis) -> bool:
+        """Some part of the axis has a size that only the data decide; then all of it is fixed."""
+        if not any(is_unknown(atom.size) for atom in axis.atoms()):
+            return False
+        fix(axis, Reason("size", "is part of a size that the data decide"))
+        return True
 
     def pin(self, node: fx.Node, argument: str, value: Any) -> None:
         """A literal keeps the value it has in the full network."""
@@ -147,22 +175,23 @@ class Analysis:
         op = Operation(self, node)
         if not _holds_tensors(value):
             if not _is_check(node):
-                self._fix_inputs(op, "is read as a number")
+                self._fix_what_is_read(op)
             return None
         if function is not None:
             try:
                 return _checked(function(op), value)
-            except (_Mismatch, LookupError, TypeError, ValueError, AssertionError):
+            except _UNFIT:
                 self.edits.pop(node, None)  # a form the rule does not know: leave it whole
         self.unknown.append(op.name)
         self._fix_inputs(op, "has no rule for this operator")
-        shapes = [
-            v.shape
-            for v in (value if isinstance(value, (tuple, list)) else [value])
-            if isinstance(v, torch.Tensor)
-        ]
-        fresh = [tuple(op.fixed(int(n)) for n in shape) for shape in shapes]
+        fresh = [tuple(map(op.fixed, shape)) for shape in plain_shapes(value)]
         return fresh[0] if isinstance(value, torch.Tensor) else fresh
+
+    def _fix_what_is_read(self, op: Operation) -> None:
+        if op.name == "sym_size" and isinstance(op.get("dim"), int):
+            op.fix(op.axes("self")[op["dim"]], "is read as a number")
+        else:
+            self._fix_inputs(op, "is read as a number")
 
     def _fix_inputs(self, op: Operation, text: str) -> None:
         for node in op.node.all_input_nodes:
@@ -175,18 +204,25 @@ class _Mismatch(Exception):
     """A rule returned axes that do not have the sizes of the operator's output."""
 
 
+# What a rule raises in a form of its operator that it does not know.
+_UNFIT = (
+    _Mismatch, ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError,
+    TypeError, ValueError,
+)  # fmt: skip
+
+
 def _checked(result: Axes | list[Axes], value: Any) -> Axes | list[Axes]:
     """Holds a rule to the shapes that the exporter recorded."""
     if isinstance(value, torch.Tensor):
         if isinstance(result, list):
             raise _Mismatch
-        if [a.size for a in result] != [int(n) for n in value.shape]:
+        if tuple(a.size for a in result) != plain_shape(value):
             raise _Mismatch
         return result
     if not isinstance(result, list) or len(result) != len(value):
         raise _Mismatch
     for axes, tensor in zip(result, value, strict=True):
-        if [a.size for a in axes] != [int(n) for n in tensor.shape]:
+        if tuple(a.size for a in axes) != plain_shape(tensor):
             raise _Mismatch
     return result
 

@@ -28,6 +28,7 @@ from supple.trace._modes import (
     switching_modules,
 )
 from supple.trace._places import user_line
+from supple.trace._swap import all_alternatives
 
 __all__ = ["Capture", "Example", "capture", "same_randomness", "split_example"]
 
@@ -125,7 +126,7 @@ def capture(model: nn.Module, example: Example, *, training: bool = False) -> Ca
     args, kwargs = split_example(example)
     _check_has_values(model)
     averaging = frozenset(name for name, _ in averaging_modules(model))
-    with in_mode(model, training), averaging_norms(model):
+    with in_mode(model, training), averaging_norms(model), all_alternatives(model):
         found = _export(model, args, kwargs, training)
     return replace(found, averaging=averaging)
 
@@ -170,6 +171,7 @@ def _exporting() -> Iterator[None]:
         # When it fails, the exporter prints the whole graph it had so far.
         with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
             warnings.filterwarnings("ignore", message=".*_flat_weights.* assigned during export")
+            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not")
             yield
     finally:
         logger.setLevel(level)

@@ -14,6 +14,7 @@ from torch import fx
 
 from supple.trace._axis import ONE, Axis, Reason, fix, pin, split_concat, split_product, unify
 from supple.trace._graph import named_arguments
+from supple.trace._sizes import plain_shapes
 
 if TYPE_CHECKING:
     from supple.trace._analyse import Analysis
@@ -72,6 +73,16 @@ class Operation:
     def out_shape(self) -> tuple[int, ...]:
         """The shape of the (first) output in the full network."""
         return shape_of(self.node)
+
+    @property
+    def out_shapes(self) -> list[tuple[int, ...]]:
+        """The shapes of all outputs in the full network."""
+        return plain_shapes(self.node.meta["val"])
+
+    @property
+    def is_written(self) -> bool:
+        """Some call writes in place to the memory that the output may share."""
+        return self.analysis.is_written(self.node)
 
     # -- saying -------------------------------------------------------------------------------
     def reason(self, text: str) -> Reason:
@@ -162,12 +173,5 @@ class Operation:
 
 
 def shape_of(node: fx.Node) -> tuple[int, ...]:
-    """The static shape of a node's (first) tensor."""
-    value = node.meta["val"]
-    if isinstance(value, (list, tuple)):
-        value = value[0]
-    return tuple(_static(size) for size in value.shape)
-
-
-def _static(size: Any) -> int:
-    return size if isinstance(size, int) else int(size.node.hint or 0)
+    """The shape of a node's (first) tensor in plain numbers."""
+    return plain_shapes(node.meta["val"])[0]

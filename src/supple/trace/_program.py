@@ -21,6 +21,7 @@ from supple.trace._capture import Capture
 from supple.trace._graph import ENTER_AUTOCAST, EXIT_AUTOCAST, module_path, named_arguments
 from supple.trace._residual import Branch
 from supple.trace._structure import Structure, conv_geometry
+from supple.trace._swap import CHOOSE
 
 __all__ = ["Average", "Flag", "Padding", "Program", "planned_edits"]
 
@@ -106,7 +107,8 @@ class Program:
     Args:
         structure: What may vary.
         one: The graph.
-        branches: The skippable branches of this graph, in the order of ``d``.
+        branches: The skippable branches and the alternatives of swap points of this graph, in the
+            order of ``d``.
         device: Where the model was when it was captured.
 
     Attributes:
@@ -126,8 +128,15 @@ class Program:
         self._structure = structure
         self._one = one
         self._device = device
-        self._joins = {branch.join: (i, branch) for i, branch in enumerate(branches)}
+        self._joins: dict[fx.Node, tuple[int, Branch]] = {}
+        self._swaps: dict[fx.Node, list[tuple[int, Branch]]] = {}
+        for i, branch in enumerate(branches):
+            if branch.join.target is CHOOSE:
+                self._swaps.setdefault(branch.join, []).append((i, branch))
+            else:
+                self._joins[branch.join] = i, branch
         self._guards = self._guards_of(branches)
+        self._readers: dict[str, list[tuple[int, ...]]] = {}
         self._edits = planned_edits(structure, one)
         self._constants: list[Any] = []
         self._constant_names: dict[int, str] = {}
@@ -142,6 +151,11 @@ class Program:
         self._namespace.update({f"K{i}": value for i, value in enumerate(self._constants)})
         exec(compile(self.source, "<supple program>", "exec"), self._namespace)
         self.run: Callable[..., list[Any]] = self._namespace["run"]
+
+    def reads(self, name: str, kept: Sequence[bool]) -> bool:
+        """Whether some call reads a stored tensor, given which branches are there."""
+        guards = self._readers.get(name, [()])
+        return any(all(kept[i] for i in needed) for needed in guards)
 
     def move(self, device: torch.device) -> None:
         """Tensors the graph makes are made there from now on."""
@@ -163,7 +177,10 @@ class Program:
             if source.kind == "input":
                 inputs.append(node.name)
             elif node.users:
-                heads.append(f"    {node.name} = {self._stored(canonical[source.name])}")
+                name = canonical[source.name]
+                heads.append(f"    {node.name} = {self._stored(name)}")
+                readers = self._readers.setdefault(name, [])
+                readers += [self._guards.get(user, ()) for user in node.users]
         last = self._last_uses()
         for node in self._one.calls:
             self._emit(node)
@@ -200,6 +217,12 @@ class Program:
             return
         if node.target is EXIT_AUTOCAST:
             self._depth -= 1
+            return
+        if node in self._swaps:
+            for rank, (index, branch) in enumerate(self._swaps[node]):
+                copy = ".clone()" if branch.needs_copy else ""
+                self._line(f"{'elif' if rank else 'if'} d[{index}]:")
+                self._line(f"    {node.name} = {branch.skip.name}{copy}")
             return
         if node not in self._joins:
             self._line(f"{node.name} = {self._call(node)}")
@@ -257,7 +280,10 @@ class Program:
         if isinstance(value, Resized):
             if isinstance(value.axes, Axis):
                 return self.size_of(value.axes)
-            return f"[{', '.join(map(self.size_of, value.axes))}]"
+            sizes = (
+                self._value(a) if isinstance(a, fx.Node) else self.size_of(a) for a in value.axes
+            )
+            return f"[{', '.join(sizes)}]"
         return self._value(value)
 
     def size_of(self, axis: Axis | int) -> str:

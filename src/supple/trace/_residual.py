@@ -13,11 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import fx
 
+from supple.errors import TraceError
 from supple.trace._analyse import Analysis
 from supple.trace._capture import Capture
 from supple.trace._graph import memory_of, module_path, writes
+from supple.trace._sizes import plain_shape
+from supple.trace._swap import CHOOSE, SwapSite
 
-__all__ = ["Block", "Branch", "Stage", "find_stages"]
+__all__ = ["Block", "Branch", "Stage", "find_stages", "find_swaps"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,47 @@ def find_stages(analysis: Analysis) -> list[Stage]:
             name = blocks[0].name if blocks[0].name not in taken else f"{name}.{len(named)}"
         named.append(Stage(name, tuple(blocks)))
     return named
+
+
+def find_swaps(analysis: Analysis) -> list[SwapSite]:
+    """The swap points, each with the calls of its alternatives.
+
+    Raises:
+        TraceError: An alternative writes to what others use too.
+    """
+    options: dict[str, tuple[str, ...]] = {}
+    found: dict[str, list[list[Branch]]] = {}
+    for one in analysis.captures:
+        memory = Memory(one)
+        for node in one.calls:
+            if node.target is not CHOOSE:
+                continue
+            path, names = module_path(node), tuple(str(node.args[1]).split(","))
+            options[path] = names
+            branches = found.setdefault(path, [[] for _ in names])
+            for i, branch in enumerate(_alternatives(analysis, one, node, memory)):
+                branches[i].append(branch)
+    return [SwapSite(path, options[path], tuple(map(tuple, found[path]))) for path in found]
+
+
+def _alternatives(analysis: Analysis, one: Capture, join: fx.Node, memory: Memory) -> list[Branch]:
+    operands = join.args[0]
+    assert isinstance(operands, (list, tuple))
+    branches = []
+    for end in operands:
+        assert isinstance(end, fx.Node)
+        is_alone = operands.count(end) == 1  # else other alternatives give the very same
+        region = _exclusive_region(join, end, memory) if is_alone else ()
+        written = {memory_of(w) for node in region for w in writes(node)}
+        inside = set(region)
+        if any(w not in inside and not _is_buffer(one, w) for w in written):
+            raise TraceError(
+                f"an alternative of the swap point '{module_path(join)}' writes to its input.",
+                why="The other alternatives would then get another input.",
+                hint="build it without inplace=True.",
+            )
+        branches.append(_branch(analysis, one, join, end, region, memory))
+    return branches
 
 
 def _same(a: Block, b: Block) -> bool:
@@ -205,7 +249,7 @@ def _may_skip(
     if not any(n in one.sources and one.sources[n].kind == "parameter" for n in inputs):
         return False
     a, b = skip.meta["val"], join.meta["val"]
-    if a.shape != b.shape or a.dtype != b.dtype:
+    if plain_shape(a) != plain_shape(b) or a.dtype != b.dtype:
         return False
     written = {memory_of(w) for node in region for w in writes(node)}
     written |= {memory_of(w) for w in writes(join) if w is not skip}

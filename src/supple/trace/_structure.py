@@ -11,7 +11,8 @@ from torch import fx
 
 from supple.trace._analyse import Analysis
 from supple.trace._axis import Axis
-from supple.trace._residual import Stage, find_stages
+from supple.trace._residual import Stage, find_stages, find_swaps
+from supple.trace._swap import SwapSite
 
 __all__ = ["ElasticAxis", "ElasticKernel", "FixedAxis", "Member", "Structure"]
 
@@ -87,6 +88,7 @@ class Structure:
         self.axes = self._elastic_axes()
         self.index = {axis.axis: i for i, axis in enumerate(self.axes)}
         self.stages: list[Stage] = find_stages(analysis)
+        self.swaps: list[SwapSite] = find_swaps(analysis)
         self.kernels = self._kernels()
 
     # -- axes ---------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ def all_rules() -> dict[str, Rule]:
 
 
 def find_rule(target: object) -> Rule | None:
-    """The rule of a call target: by name, by being the in-place form, or by being point-wise."""
+    """The rule of a call target: by name, as a form of another operator, or as point-wise."""
     table = all_rules()
     if not isinstance(target, torch._ops.OpOverload):
         return table.get(getattr(target, "__name__", ""))
@@ -59,8 +59,9 @@ def find_rule(target: object) -> Rule | None:
         return table.get(target._schema.name)
     if name in table:
         return table[name]
-    if name.endswith("_") and name[:-1] in table:
-        return table[name[:-1]]
+    for other in (name.removesuffix("_"), name.removesuffix("_copy")):
+        if other in table:  # in place, or a view that owns its memory
+            return table[other]
     return table["pointwise"] if _is_pointwise(target.overloadpacket) else None
 
 

@@ -1,13 +1,22 @@
-"""Importance by weight: the norm of everything that would be cut with an index."""
+"""Importance by weight: the norm of everything that would be cut with an index.
+
+H. Li et al., "Pruning Filters for Efficient ConvNets", 2016 (1608.08710), over the whole group.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from supple.elastic.importance._base import Scores, sum_over_group
+from supple.elastic.importance._base import (
+    Normalise,
+    Scores,
+    check_normalise,
+    normalised,
+    sum_over_group,
+)
 
 if TYPE_CHECKING:
     from supple.elastic._elastic import Elastic
@@ -19,11 +28,31 @@ __all__ = ["Magnitude"]
 class Magnitude:
     """The p-norm of the weights that an index owns, in every tensor, each tensor counting alike.
 
+    The sum of |w|^p over what the index owns in one tensor, divided by its mean over the axis,
+    added over the tensors.
+
     Args:
         p: 1 or 2.
+        normalise: How axes are made comparable.
+
+    Example:
+        >>> from torch import nn
+        >>> from supple import Elastic
+        >>> model = nn.Sequential(nn.Linear(2, 4, bias=False), nn.ReLU(), nn.Linear(4, 1))
+        >>> _ = nn.init.ones_(model[0].weight), nn.init.ones_(model[2].weight)
+        >>> _ = model[0].weight.data[1].mul_(3)
+        >>> net = Elastic(model, (torch.ones(2, 2),))
+        >>> Magnitude(normalise="max").scores(net).axes["0.width"].argmax().item()
+        1
     """
 
+    name: ClassVar[str] = "magnitude"
+
     p: int = 1
+    normalise: Normalise = "none"
+
+    def __post_init__(self) -> None:
+        check_normalise(self.normalise)
 
     def scores(self, net: Elastic) -> Scores:
         """The scores of a network's axes."""
@@ -37,4 +66,4 @@ class Magnitude:
         for axis in net.structure.axes:
             parts = [total / total.mean().clamp_min(1e-30) for total in sums[axis.name].values()]
             scores[axis.name] = torch.stack(parts).sum(0) if parts else torch.zeros(axis.size)
-        return Scores(axes=scores)
+        return Scores(axes=normalised(scores, self.normalise))

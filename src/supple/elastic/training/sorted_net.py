@@ -19,6 +19,7 @@ from supple.elastic.training._batch import Batch, split_batch
 from supple.elastic.training._rule import StepContext, elastic
 from supple.elastic.training._soft_targets import Match, check_matching, match_outputs
 from supple.errors import TrainingError, near_misses
+from supple.papers import implements
 
 __all__ = ["Sampler", "SortedNet"]
 
@@ -28,6 +29,7 @@ Sampler = Literal["uniform", "largest"] | Callable[[Any, np.random.Generator], A
 _SAMPLERS = ("largest", "uniform")
 
 
+@implements(75)
 @dataclass(frozen=True, kw_only=True)
 class SortedNet:
     """Train ``accumulate`` random sub-networks per step, each on its part of the batch.
@@ -47,10 +49,22 @@ class SortedNet:
         temperature: Softens the class probabilities in the distance to a teacher.
         distil_weight: Weight of that distance.
         match: What is compared: ``classes``, ``values``, or ``auto`` by the task's targets.
+
+    Example:
+        >>> import torch
+        >>> from supple import Elastic
+        >>> from supple.elastic.training import Batches, Recipe, SortedNet, train
+        >>> model = torch.nn.Sequential(
+        ...     torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+        >>> x, y = torch.randn(64, 8), torch.randint(2, (64,))
+        >>> net = Elastic(model, (x[:4],))
+        >>> log = train(net, Batches(x, y, batch_size=16), torch.nn.functional.cross_entropy,
+        ...             SortedNet(), Recipe(epochs=2, lr=0.05))
+        >>> net.at(net.space.smallest)(x).shape
+        torch.Size([64, 2])
     """
 
     name: ClassVar[str] = "sorted_net"
-    paper: ClassVar[int] = 75
     takes_teacher: ClassVar[bool] = True
 
     accumulate: int = 2

@@ -21,10 +21,12 @@ from supple.elastic.training._batch import Batch
 from supple.elastic.training._rule import StepContext, elastic
 from supple.elastic.training._soft_targets import Match, check_matching, detached, match_outputs
 from supple.errors import TrainingError
+from supple.papers import implements
 
 __all__ = ["SuperPlusRandom"]
 
 
+@implements(82)
 @dataclass(frozen=True, kw_only=True)
 class SuperPlusRandom:
     """Train the full network and ``n_random`` random sub-networks in every step.
@@ -37,10 +39,22 @@ class SuperPlusRandom:
         distil_weight: ``w``, weight of the distance; 1 in the paper.
         n_random: Random sub-networks per step; 1 in the paper.
         match: What is compared: ``classes``, ``values``, or ``auto`` by the task's targets.
+
+    Example:
+        >>> import torch
+        >>> from supple import Elastic
+        >>> from supple.elastic.training import Batches, Recipe, SuperPlusRandom, train
+        >>> trained = torch.nn.Sequential(
+        ...     torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+        >>> x, y = torch.randn(64, 8), torch.randint(2, (64,))
+        >>> net = Elastic(trained, (x[:4],))
+        >>> log = train(net, Batches(x, y, batch_size=16), torch.nn.functional.cross_entropy,
+        ...             SuperPlusRandom(), Recipe(epochs=2, lr=0.01))
+        >>> len(log.losses)
+        8
     """
 
     name: ClassVar[str] = "super_plus_random"
-    paper: ClassVar[int] = 82
     takes_teacher: ClassVar[bool] = True
 
     temperature: float = 5.0

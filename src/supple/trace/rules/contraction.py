@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import fx
 
-from supple.trace._axis import Axis
+from supple.trace._axis import ONE, Axis, product
 from supple.trace._operation import Axes, Operation
 from supple.trace._table import rule
 
@@ -31,7 +31,7 @@ def _matmul(op: Operation, a: Axes, b: Axes) -> Axes:
     return (*batch, *rows, *columns)
 
 
-@rule("matmul", "mm", "bmm", "mv", "dot")
+@rule("matmul", "mm", "bmm", "mv", "dot", "vdot", "linalg_matmul")
 def matmul(op: Operation) -> Axes:
     """The last axis of the first operand meets the last but one of the second."""
     first, second = op.tensors() if len(op.tensors()) == 2 else op.tensors() * 2
@@ -44,6 +44,12 @@ def matmul(op: Operation) -> Axes:
     return result
 
 
+@rule("addr")
+def addr(op: Operation) -> Axes:
+    """``bias + a b^T``, with the bias broadcast."""
+    return op.align(op.axes("self"), (*op.axes("vec1"), *op.axes("vec2")))
+
+
 @rule("addmm", "addbmm", "baddbmm", "addmv")
 def addmm(op: Operation) -> Axes:
     """``bias + a @ b``, with the bias broadcast."""
@@ -54,6 +60,52 @@ def addmm(op: Operation) -> Axes:
         op.fix(out[0], "is summed over")
         out = out[1:]
     return op.align(op.axes("self"), out)
+
+
+@rule("_grouped_mm", "transformers::grouped_mm_fallback")
+def grouped_mm(op: Operation) -> Axes:
+    """Rows (n, in), sorted by expert, times the weight (experts, in, out) of their expert."""
+    names = ("self", "mat2") if "mat2" in op.arguments else ("input", "weight")
+    x, weight, bias = op.axes(names[0]), op.axes(names[1]), op.maybe_axes("bias")
+    assert len(x) == 2
+    assert len(weight) == 3
+    op.unify(x[1], weight[1])
+    experts = [weight[0], *(op.maybe_axes("offs") or ())]
+    op.fix(experts, "is looked up by the number of the expert")
+    if bias is not None:
+        op.unify(bias[-1], weight[2])
+        op.fix(bias[:-1], "is looked up by the number of the expert")
+    return (x[0], weight[2])
+
+
+@rule("inner")
+def inner(op: Operation) -> Axes:
+    """The last axes meet; all the others pass."""
+    a, b = op.axes("self"), op.axes("other")
+    if not a or not b:
+        return op.align(a, b)
+    op.unify(a[-1], b[-1])
+    return (*a[:-1], *b[:-1])
+
+
+@rule("tensordot")
+def tensordot(op: Operation) -> Axes:
+    """Pairs of axes meet; all the others pass."""
+    a, b = op.axes("self"), op.axes("other")
+    left = [d % len(a) for d in op["dims_self"]]
+    right = [d % len(b) for d in op["dims_other"]]
+    op.unify_all((a[i], b[j]) for i, j in zip(left, right, strict=True))
+    rest = [x for i, x in enumerate(a) if i not in left]
+    return (*rest, *(x for j, x in enumerate(b) if j not in right))
+
+
+@rule("kron")
+def kron(op: Operation) -> Axes:
+    """Every axis is the product of the operands' axes."""
+    a, b = op.axes("self"), op.axes("other")
+    rank = max(len(a), len(b))
+    a, b = ((*(ONE for _ in range(rank - len(x))), *x) for x in (a, b))
+    return tuple(product(pair) for pair in zip(a, b, strict=True))
 
 
 @rule("outer", "ger")
@@ -98,6 +150,18 @@ def bilinear(op: Operation) -> Axes:
     if bias is not None:
         op.unify(bias[0], weight[0])
     return (*op.align(a[:-1], b[:-1]), weight[0])
+
+
+@rule("embedding_bag", "_embedding_bag")
+def embedding_bag(op: Operation) -> list[Axes]:
+    """Sums or means of rows of a table; the columns pass."""
+    weight = op.axes("weight")
+    op.fix(weight[0], "is looked up by index")
+    for name in ("indices", "offsets", "per_sample_weights"):
+        op.fix(op.maybe_axes(name) or (), "is gathered in bags")
+    out, *rest = op.out_shapes
+    found = [tuple(op.fixed(n, "counts bags") for n in shape) for shape in rest]
+    return [(op.fixed(out[0], "counts bags"), weight[1]), *found]
 
 
 @rule("embedding")

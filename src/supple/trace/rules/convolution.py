@@ -9,9 +9,12 @@ from supple.trace._table import rule
 __all__: list[str] = []
 
 
+_SHARED = "is space that neighbours share"
+
+
 def _space(op: Operation, x: Axes, rank: int) -> Axes:
     """The output's spatial axes; the input's may not be cut."""
-    op.fix(x[len(x) - rank :], "is space that neighbours share")
+    op.fix(x[len(x) - rank :], _SHARED)
     return tuple(op.fixed(n, "is space") for n in op.out_shape[len(op.out_shape) - rank :])
 
 
@@ -50,7 +53,7 @@ def conv_transpose(op: Operation) -> Axes:
     return _convolve(op, transposed=True)
 
 
-@rule("convolution", "_convolution")
+@rule("convolution", "_convolution", "convolution_overrideable")
 def convolution(op: Operation) -> Axes:
     """The general form of all of them."""
     return _convolve(op, transposed=bool(op["transposed"]))
@@ -58,7 +61,29 @@ def convolution(op: Operation) -> Axes:
 
 def _pool(op: Operation, rank: int) -> Axes:
     x = op.axes("self") if "self" in op.arguments else op.axes("input")
-    return (*x[: len(x) - rank], *_space(op, x, rank))
+    lead = len(x) - rank
+    alone = _untouched(op, rank)
+    op.fix((a for a, passes in zip(x[lead:], alone, strict=True) if not passes), _SHARED)
+    space = (
+        axis if passes else op.fixed(n, "is space")
+        for axis, n, passes in zip(x[lead:], op.out_shape[lead:], alone, strict=True)
+    )
+    return (*x[:lead], *space)
+
+
+def _untouched(op: Operation, rank: int) -> list[bool]:
+    """For each spatial axis whether the operator leaves every index of it alone."""
+    window = op.get("kernel_size")
+    if window is None:
+        return [False] * rank
+
+    def each(value: object, default: list[int]) -> list[int]:
+        found = [value] if isinstance(value, int) else list(value or default)  # type: ignore[call-overload]
+        return found * rank if len(found) == 1 else found
+
+    kernel = each(window, [1])
+    steps, padding = each(op.get("stride"), kernel), each(op.get("padding"), [0])
+    return [(k, s, p) == (1, 1, 0) for k, s, p in zip(kernel, steps, padding, strict=True)]
 
 
 @rule(
@@ -68,6 +93,7 @@ def _pool(op: Operation, rank: int) -> Axes:
     "max_pool1d",
     "reflection_pad1d",
     "replication_pad1d",
+    "_upsample_nearest_exact1d",
     "upsample_linear1d",
     "upsample_nearest1d",
 )
@@ -79,6 +105,7 @@ def pool1d(op: Operation) -> Axes:
 @rule(
     "_adaptive_avg_pool2d",
     "adaptive_avg_pool2d",
+    "lp_pool2d",
     "avg_pool2d",
     "max_pool2d",
     "mkldnn_max_pool2d",
@@ -97,8 +124,11 @@ def pool2d(op: Operation) -> Axes:
 
 
 @rule(
+    "_adaptive_avg_pool3d",
     "adaptive_avg_pool3d",
     "avg_pool3d",
+    "lp_pool3d",
+    "_upsample_nearest_exact3d",
     "max_pool3d",
     "reflection_pad3d",
     "replication_pad3d",
@@ -183,6 +213,23 @@ def col2im(op: Operation) -> Axes:
     channel, inner = op.factor(x[-2], x[-2].size // window)
     op.fix((inner, x[-1]), "is space that windows share")
     return (*x[:-2], channel, *(op.fixed(n, "is space") for n in op.out_shape[-2:]))
+
+
+@rule("conv_tbc")
+def conv_tbc(op: Operation) -> Axes:
+    """Time, batch, channels; weight (window, in, out)."""
+    x, weight, bias = op.axes("self"), op.axes("weight"), op.axes("bias")
+    op.unify_all([(x[2], weight[1]), (bias[0], weight[2])])
+    op.fix((x[0], weight[0]), _SHARED)
+    return (op.fixed(op.out_shape[0], "is time"), x[1], weight[2])
+
+
+@rule("max_unpool2d", "max_unpool3d")
+def max_unpool(op: Operation) -> Axes:
+    """Values go back to the places they came from."""
+    x, rank = op.axes("self"), 2 if op.name == "max_unpool2d" else 3
+    op.align(x, op.axes("indices"))
+    return (*x[: len(x) - rank], *_space(op, x, rank))
 
 
 @rule("unfold")

@@ -19,6 +19,7 @@ __all__: list[str] = []
     "rand",
     "randn",
     "zeros",
+    "normal_functional",
 )
 def alike(op: Operation) -> Axes:
     """Every element is like every other, so the sizes are whatever they meet."""

@@ -82,6 +82,61 @@ def unbind(op: Operation) -> list[Axes]:
     return [tuple(x)] * count
 
 
+@rule("slice_scatter")
+def slice_scatter(op: Operation) -> Axes:
+    """A contiguous piece of an axis is written anew."""
+    x, source = op.axes("self"), op.axes("src")
+    dim = op["dim"] % len(x)
+    op.unify_all((a, b) for i, (a, b) in enumerate(zip(x, source, strict=True)) if i != dim)
+    if x[dim].size == source[dim].size:
+        op.unify(x[dim], source[dim])
+        op.set_literal("end", _FOREVER)
+    else:
+        op.fix((x[dim], source[dim]), "is written in part")
+    return x
+
+
+@rule("select_scatter")
+def select_scatter(op: Operation) -> Axes:
+    """One index of an axis is written anew: that factor stays whole."""
+    x = list(op.axes("self"))
+    dim = op["dim"] % len(x)
+    op.fix(x[dim], "is indexed by number")
+    op.unify_all(zip((*x[:dim], *x[dim + 1 :]), op.axes("src"), strict=True))
+    return tuple(x)
+
+
+@rule("masked_scatter")
+def masked_scatter(op: Operation) -> Axes:
+    """The values come one by one, so their order matters; whole rows may be narrower."""
+    x, source, mask = op.axes("self"), op.axes("source"), op["mask"]
+    rows = _repeated(mask, len(x))
+    fits = len(source) > rows and all(
+        a.size == b.size
+        for a, b in zip(reversed(x[len(x) - rows :]), reversed(source), strict=False)
+    )
+    if not fits:
+        rows = 0
+    for axis, other in zip(x[len(x) - rows :], source[len(source) - rows :], strict=True):
+        op.unify(axis, other)
+    op.fix((*x[: len(x) - rows], *source[: len(source) - rows]), "is filled in order by a mask")
+    op.align(x, op.analysis.axes_of(mask))
+    return x
+
+
+def _repeated(mask: fx.Node, rank: int) -> int:
+    """How many of the last axes a mask only repeats."""
+    while str(mask.target).startswith(("aten.to.", "aten._to_copy", "aten.clone")):
+        mask = mask.all_input_nodes[0]
+    if str(mask.target).startswith("aten.expand"):
+        mask = mask.all_input_nodes[0]
+    count = 0
+    shape = mask.meta["val"].shape
+    while count < min(len(shape), rank) and shape[len(shape) - 1 - count] == 1:
+        count += 1
+    return count
+
+
 @rule("index", "_unsafe_index")
 def index(op: Operation) -> Axes:
     """Computed indices: the indexed axes stay whole, the others pass."""
@@ -89,6 +144,10 @@ def index(op: Operation) -> Axes:
     indices = list(op["indices"])
     picked = [i for i, n in enumerate(indices) if isinstance(n, fx.Node)]
     tensors = [op.analysis.axes_of(indices[i]) for i in picked]
+    if picked == [0] and _is_mask(indices[0]):
+        covered = len(tensors[0])
+        op.fix((*x[:covered], *tensors[0]), "is picked by a mask")
+        return (op.fixed(op.out_shape[0], "is picked by a mask"), *x[covered:])
     if any(_is_mask(indices[i]) for i in picked):
         op.fix([axis for axes in (x, *tensors) for axis in axes], "is picked by a mask")
         return tuple(op.fixed(n, "is picked by a mask") for n in op.out_shape)
@@ -128,13 +187,19 @@ def index_put(op: Operation) -> Axes:
     """What is written to by index stays whole; a mask is where the values are put."""
     x, values = op.axes("self"), op.axes("values")
     indices: list[fx.Node] = [n for n in op["indices"] if isinstance(n, fx.Node)]
-    is_mask = len(indices) == 1 and op["indices"][0] is indices[0] and _is_mask(indices[0])
-    covered = len(op.analysis.axes_of(indices[0])) if is_mask else 0
-    if is_mask and len(values) <= len(x) - covered:
-        op.unify_all(zip(op.analysis.axes_of(indices[0]), x[:covered], strict=True))
+    tensors = [op.analysis.axes_of(n) for n in indices]
+    are_first = list(op["indices"])[: len(indices)] == indices
+    is_mask = len(indices) == 1 and are_first and _is_mask(indices[0])
+    covered = len(tensors[0]) if is_mask else len(indices)
+    if is_mask and len(values) <= len(x) - covered:  # the same values at every place
+        op.unify_all(zip(tensors[0], x[:covered], strict=True))
         op.align(x[covered:], values)
         return x
-    for axes in (x, values, *map(op.analysis.axes_of, indices)):
+    if not are_first or (not is_mask and any(map(_is_mask, indices))):
+        covered = len(x)
+    rows = min(len(x) - covered, len(values))
+    op.align(x[covered:], values[len(values) - rows :])
+    for axes in (x[:covered], values[: len(values) - rows], *tensors):
         op.fix(axes, "is written by index")
     return x
 

@@ -34,18 +34,26 @@ def _reduce(op: Operation) -> Axes:
     "linalg_norm",
     "linalg_vector_norm",
     "logsumexp",
+    "special_logsumexp",
     "mean",
     "nanmean",
     "nansum",
     "norm",
     "nuclear_norm",
-    "prod",
     "std",
     "sum",
     "var",
 )
 def reduce(op: Operation) -> Axes:
     """The reduced axes disappear, or stay with size one."""
+    return _reduce(op)
+
+
+@rule("prod")
+def prod(op: Operation) -> Axes:
+    """Every factor changes the product, so none may go."""
+    x = op.axes("self")
+    op.fix([x[d] for d in _dims(op, len(x))], "is multiplied together")
     return _reduce(op)
 
 
@@ -61,6 +69,12 @@ def reduce_pair(op: Operation) -> Axes | list[Axes]:
     return [_reduce(op)] * 2
 
 
+@rule("aminmax")
+def extremes(op: Operation) -> list[Axes]:
+    """Smallest and largest along one axis or of all."""
+    return [_reduce(op)] * 2
+
+
 @rule("var_mean", "std_mean")
 def moments(op: Operation) -> list[Axes]:
     """Two reductions at once."""
@@ -73,6 +87,14 @@ def arg_reduce(op: Operation) -> Axes:
     x = op.axes("self")
     op.fix([x[d] for d in _dims(op, len(x))], "is reduced to a position")
     return _reduce(op)
+
+
+@rule("fliplr", "flipud", "msort")
+def ordered_by_name(op: Operation) -> Axes:
+    """An order along a dimension that the name says."""
+    x = op.axes("self")
+    op.fix(x[1 if op.name == "fliplr" else 0], "has an order that matters")
+    return x
 
 
 @rule("cumsum", "cumprod", "logcumsumexp", "flip", "roll", "tril", "triu", "renorm")

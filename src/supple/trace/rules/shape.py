@@ -63,7 +63,6 @@ def _regroup_run(op: Operation, x: Axes, sizes: Sequence[int]) -> list[Axis]:
     "view_as",
     "reshape_as",
     "_reshape_copy",
-    "view_copy",
 )
 def view(op: Operation) -> Axes:
     """Factors are dealt out anew in row-major order; the sizes follow the axes."""
@@ -72,11 +71,22 @@ def view(op: Operation) -> Axes:
         op.fix(x, "is reinterpreted as another dtype")
         return tuple(op.fixed(n) for n in op.out_shape)
     out = _regroup(op, x, op.out_shape)
-    if "size" in op.arguments:
+    if op.name == "view" and not op.is_written:
+        # Strides may be others than while capturing: those of a cut tensor, of another kernel.
+        sizes = {"self": op["self"], "shape": op["size"]}
+        op.retarget(torch.ops.aten.reshape.default, sizes)
+        op.resize("shape", out)
+    elif "size" in op.arguments:
         op.resize("size", out)
     elif "shape" in op.arguments:
         op.resize("shape", out)
     return out
+
+
+@rule("ravel")
+def ravel(op: Operation) -> Axes:
+    """All axes become their product."""
+    return (product(op.axes("self")),)
 
 
 @rule("flatten")
@@ -100,7 +110,7 @@ def unflatten(op: Operation) -> Axes:
     return (*x[:dim], *parts, *x[dim + 1 :])
 
 
-@rule("permute", "permute_copy")
+@rule("permute")
 def permute(op: Operation) -> Axes:
     """Axes in another order."""
     x = op.axes("self")
@@ -151,9 +161,17 @@ def squeeze(op: Operation) -> Axes:
         dims = range(len(x))
     chosen = [d % len(x) for d in ([dims] if isinstance(dims, int) else dims)] if x else []
     dropped = [d for d in chosen if x[d].size == 1]
-    if op.get("dim") is None and x:
+    if x:  # an axis that is cut to one index stays
         op.retarget(torch.ops.aten.squeeze.dims, {"self": op["self"], "dim": dropped})
     return tuple(axis for i, axis in enumerate(x) if i not in dropped)
+
+
+@rule("hsplit", "vsplit", "dsplit")
+def split_along(op: Operation) -> list[Axes]:
+    """A split along a dimension that the name says."""
+    x = op.axes("self")
+    dim = {"vsplit": 0, "dsplit": 2}.get(op.name, min(1, len(x) - 1))
+    return _split(op, x, dim)
 
 
 @rule("unsqueeze")
@@ -164,7 +182,7 @@ def unsqueeze(op: Operation) -> Axes:
     return tuple(x)
 
 
-@rule("expand", "expand_as", "broadcast_to", "expand_copy")
+@rule("expand", "expand_as", "broadcast_to")
 def expand(op: Operation) -> Axes:
     """Dimensions of size one are repeated; new ones come first."""
     x, shape = op.axes("self"), op.out_shape
@@ -211,11 +229,61 @@ def cat(op: Operation) -> Axes:
     """One axis is the parts one after another; the others agree."""
     parts = [op.analysis.axes_of(n) for n in op["tensors"]]
     parts = [p for p in parts if not (len(p) == 1 and p[0].size == 0)]
-    dim = op["dim"] % len(parts[0])
+    return _joined(op, parts, op["dim"] % len(parts[0]))
+
+
+def _joined(op: Operation, parts: Sequence[Axes], dim: int) -> Axes:
     rest = [(*p[:dim], ONE, *p[dim + 1 :]) for p in parts]
     out = list(op.align(*rest))
     out[dim] = concat(p[dim] for p in parts)
     return tuple(out)
+
+
+@rule("hstack", "vstack", "dstack", "row_stack", "column_stack")
+def stack_up(op: Operation) -> Axes:
+    """Tensors side by side, after those of few dimensions got more."""
+    parts = [_padded(op.name, op.analysis.axes_of(node)) for node in op["tensors"]]
+    dim = {"vstack": 0, "row_stack": 0, "dstack": 2}.get(op.name, min(1, len(parts[0]) - 1))
+    return _joined(op, parts, dim)
+
+
+def _padded(name: str, x: Axes) -> Axes:
+    if name in ("vstack", "row_stack"):
+        return x if len(x) > 1 else (ONE, *x) if x else (ONE, ONE)
+    if name == "column_stack":
+        return x if len(x) > 1 else (*x, ONE) if x else (ONE, ONE)
+    if name == "dstack":
+        return x if len(x) > 2 else (*x, ONE) if len(x) == 2 else (ONE, *(x or (ONE,)), ONE)
+    return x or (ONE,)
+
+
+@rule("atleast_1d", "atleast_2d", "atleast_3d")
+def at_least(op: Operation) -> Axes | list[Axes]:
+    """Dimensions of size one are added."""
+
+    def padded(x: Axes) -> Axes:
+        if op.name == "atleast_1d":
+            return x or (ONE,)
+        return _padded("vstack" if op.name == "atleast_2d" else "dstack", x)
+
+    if "self" in op.arguments:
+        return padded(op.axes("self"))
+    return [padded(op.analysis.axes_of(node)) for node in op["tensors"]]
+
+
+@rule("broadcast_tensors")
+def broadcast_tensors(op: Operation) -> list[Axes]:
+    """All operands get the shape of their sum."""
+    return [op.align(*map(op.analysis.axes_of, op["tensors"]))] * len(op["tensors"])
+
+
+@rule("meshgrid")
+def meshgrid(op: Operation) -> list[Axes]:
+    """One axis for each vector, the first two exchanged for ``xy``."""
+    axes = [(op.analysis.axes_of(node) or (ONE,))[0] for node in op["tensors"]]
+    if op.get("indexing") == "xy" and len(axes) > 1:
+        axes[:2] = axes[1::-1]
+    return [tuple(axes)] * len(axes)
 
 
 @rule("stack")
@@ -235,14 +303,15 @@ def stack(op: Operation) -> Axes:
     "unsafe_split",
     "unsafe_chunk",
     "unsafe_split_with_sizes",
-    "split_copy",
-    "split_with_sizes_copy",
 )
 def split(op: Operation) -> list[Axes]:
     """The axis is cut into segments; the sizes follow them."""
     x = op.axes("self")
-    dim = op["dim"] % len(x)
-    sizes = [tensor.shape[dim] for tensor in op.node.meta["val"]]
+    return _split(op, x, op["dim"] % len(x))
+
+
+def _split(op: Operation, x: Axes, dim: int) -> list[Axes]:
+    sizes = [shape[dim] for shape in op.out_shapes]
     pieces = op.cut(x[dim], sizes)
     if not x[dim].is_constant:
         op.retarget(
@@ -277,7 +346,7 @@ def pad(op: Operation) -> Axes:
     return tuple(x)
 
 
-@rule("view_as_real", "view_as_complex", "diagonal", "diag", "diag_embed")
+@rule("view_as_real", "view_as_complex", "diagonal", "diag", "diagflat", "diag_embed")
 def relaid(op: Operation) -> Axes:
     """The axes that are merged, split or walked diagonally stay whole."""
     x = op.axes("self")

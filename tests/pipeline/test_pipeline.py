@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 import supple
+from supple.elastic.importance import Magnitude
 from supple.elastic.training import Batches, Recipe
 from supple.errors import (
     DataError,
@@ -193,3 +194,22 @@ def test_result_json_is_plain_and_complete(finished):
             assert isinstance(data[network][figure], (int, float))
     low, high = data["pick"]["latency_ratio_interval"]
     assert low <= data["pick"]["latency_ratio"] <= high
+
+
+@pytest.mark.parametrize("chosen", ["magnitude", Magnitude(p=2)])
+def test_indices_are_ordered_by_the_importance_that_was_asked_for(chosen, tmp_path):
+    untrained = {"recipe": None, "finetune": None, "pick": None, "evaluations": 1}
+    run = job(tmp_path / "a", importance=chosen, **untrained)
+    scorer = chosen if isinstance(chosen, Magnitude) else Magnitude()
+    scores = scorer.scores(run.net).axes
+    assert len(scores) == 2
+    for score in scores.values():
+        assert torch.equal(score, score.sort(descending=True).values)
+    with pytest.raises(StudyError, match="another importance"):
+        job(tmp_path / "a", importance="random", **untrained)
+
+
+def test_an_unknown_importance_is_told_before_anything_is_done(tmp_path):
+    with pytest.raises(TrainingError, match="no importance scorer 'tailor'"):
+        job(tmp_path / "a", importance="tailor")
+    assert not (tmp_path / "a").exists()

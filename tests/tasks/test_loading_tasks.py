@@ -15,12 +15,12 @@ from supple.tasks import available, load
 
 def test_built_in_tasks_are_listed_with_their_options() -> None:
     cards = {card.name: card for card in available()}
-    assert list(cards) == ["cifar10", "digits"]
+    assert list(cards) == ["cifar10", "digits", "text"]
     assert cards["cifar10"].options["model"] == "resnet20"
     assert cards["digits"].summary.startswith("Handwritten digits")
 
 
-@pytest.mark.parametrize("name", ["digits", "cifar10"])
+@pytest.mark.parametrize("name", ["digits", "cifar10", "text"])
 def test_a_card_and_its_task_have_the_same_options(name: str) -> None:
     card = next(card for card in available() if card.name == name)
     task = load(name)

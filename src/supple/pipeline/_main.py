@@ -13,7 +13,8 @@ from torch import nn
 
 from supple.elastic import Elastic, Elasticity
 from supple.elastic._inputs import resize_batch
-from supple.elastic.importance import Taylor
+from supple.elastic.importance import Scorer
+from supple.elastic.importance import scorer as scorer_by_name
 from supple.elastic.training import Distil, Recipe, Rule, TrainingProgress, rule_by_name
 from supple.elastic.training import train as train_network
 from supple.errors import DataError, NoCandidateError
@@ -47,6 +48,7 @@ def optimize(
     strategy: str = "linas",
     strategy_settings: Mapping[str, Any] | None = None,
     seed: int = 0,
+    importance: Scorer | str = "taylor",
     rule: Rule | str = "super_plus_random",
     recipe: Recipe | None = None,
     finetune: Recipe | None = None,
@@ -81,6 +83,8 @@ def optimize(
         strategy: ``linas``, ``nsga2``, ``random``, or the name of an Optuna sampler.
         strategy_settings: Settings of the strategy.
         seed: Start of all random draws.
+        importance: What decides which indices a narrower sub-network keeps: the name of a scorer
+            (``taylor``, ``magnitude``, ``fisher``, …; see `supple.elastic.importance`), or one.
         rule: Training rule of the elastic network, or its name.
         recipe: How it is trained; None does not train it.
         finetune: How the pick is trained; None does not.
@@ -100,6 +104,7 @@ def optimize(
         The run: ``run.front``, ``run.pick(latency=0.5).export("small.onnx")``.
 
     Example:
+        >>> import tempfile
         >>> import torch
         >>> from supple.elastic.training import Batches
         >>> x = torch.randn(64, 8)
@@ -107,7 +112,7 @@ def optimize(
         >>> model = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 2))
         >>> run = optimize(model, train=data, valid=data, example=(x[:2],), evaluations=3,
         ...                objectives=["accuracy", "macs"], strategy="random",
-        ...                out="/tmp/supple-example")
+        ...                out=tempfile.mkdtemp())
         >>> len(run.study.complete)
         3
     """
@@ -118,6 +123,7 @@ def optimize(
         strategy=strategy,
         strategy_settings=dict(strategy_settings or {}),
         seed=seed,
+        importance=importance,
         rule=rule_by_name(rule) if isinstance(rule, str) else rule,
         recipe=recipe,
         finetune=finetune,
@@ -219,7 +225,7 @@ def _train(
         net.load(weights)
         return
     progress(Event("train", 0, None, "ordering by importance"))
-    net.reorder(Taylor(batches=calibration, loss=data.loss))
+    net.reorder(_scorer(settings, calibration, data))
     if settings.recipe is not None:
 
         def tell(now: TrainingProgress) -> None:
@@ -238,6 +244,14 @@ def _train(
         )
     net.save(weights)
     (out / "training.ckpt").unlink(missing_ok=True)
+
+
+def _scorer(settings: Settings, calibration: Sequence[Any], data: Data) -> Scorer:
+    """What the indices are ordered by; a name is given the calibration data."""
+    chosen = settings.importance
+    if not isinstance(chosen, str):
+        return chosen
+    return scorer_by_name(chosen, batches=calibration, loss=data.loss, seed=settings.seed)
 
 
 def search_and_report(

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from supple.elastic import Extraction
+from supple.elastic.importance import scorer_settings
 from supple.measure import Accuracy, FileSize, MACs, Parameters, PeakMemory, machine
 from supple.pipeline._objectives import COSTS
 from supple.progress import Event
@@ -72,7 +74,7 @@ def result_of(
             "baseline": baseline,
             "pick": picked,
             "cuts": _cuts(run, pick.config) if pick else [],
-            "layers": _layers(run, pick.network) if pick else [],
+            "layers": _layers(run, pick.extraction) if pick else [],
             "warnings": warnings,
         }
     )
@@ -111,7 +113,7 @@ def _networks(
         "trial": pick.candidate.number,
         "config": dict(pick.config),
         "values": dict(pick.values),
-        "extracted_as": "graph",
+        "extracted_as": pick.extraction.kind,
     }
     run.progress(Event("measure", 2, 2, "done"))
     return baseline, picked
@@ -208,8 +210,9 @@ def _cuts(run: Run, config: Config) -> list[dict[str, Any]]:
     return cuts
 
 
-def _layers(run: Run, network: nn.Module) -> list[dict[str, Any]]:
-    after: dict[str, Tensor] = dict(network.named_parameters())
+def _layers(run: Run, extraction: Extraction) -> list[dict[str, Any]]:
+    named = extraction.network.named_parameters()
+    after: dict[str, Tensor] = {extraction.original_name(name): t for name, t in named}
     sizes: dict[str, list[int]] = {}
     layers: dict[str, dict[str, Any]] = {}
     for name, weight in run.baseline.named_parameters():
@@ -245,7 +248,8 @@ def _python(run: Run) -> str:
         "run = supple.optimize(\n"
         "    model, train=train, valid=valid, test=test, example=example,\n"
         f"    objectives={list(run.study.directions)!r}, evaluations={settings.evaluations},\n"
-        f"    strategy={settings.strategy!r}, seed={settings.seed}, "
+        f"    strategy={settings.strategy!r}, seed={settings.seed},\n"
+        f"    importance={scorer_settings(settings.importance)['name']!r}, "
         f"rule={getattr(settings.rule, 'name', 'plain')!r},\n"
         f"    backend={settings.backend!r}, threads={settings.threads}, batch={settings.batch},\n"
         f"{training}"

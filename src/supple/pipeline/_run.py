@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import nn
 
-from supple.elastic import Elastic
+from supple.elastic import Elastic, Extraction
 from supple.elastic.batch_norm import recalibrate
 from supple.elastic.export import ExportReport, export
 from supple.elastic.training import Plain, TrainingProgress, train
@@ -101,13 +101,15 @@ class Run:
             self._picks[key] = Pick(self, candidate, self._finetuned(candidate))
         return self._picks[key]
 
-    def _finetuned(self, candidate: Candidate) -> nn.Module:
+    def _finetuned(self, candidate: Candidate) -> Extraction:
         """The candidate's network after its last training; a repeated call reads it again."""
-        network = self.net.extract(candidate.config)
+        extraction = self.net.extraction(candidate.config)
+        network = extraction.network
         settings = self.settings
         recalibrate(network, self.evaluation.calibration)
         if settings.finetune is None:
-            return network.eval()
+            network.eval()
+            return extraction
         digest = hashlib.sha256(
             json.dumps([candidate.config.id, settings.training()], sort_keys=True).encode()
         ).hexdigest()[:12]
@@ -129,7 +131,8 @@ class Run:
             checkpoint=self.out / f"pick-{digest}.ckpt",
         )
         recalibrate(network, self.evaluation.calibration)
-        return network.eval()
+        network.eval()
+        return extraction
 
 
 class Pick:
@@ -139,12 +142,14 @@ class Pick:
         candidate: Its trial.
         config: Its config.
         network: A plain module in evaluation mode.
+        extraction: The same, with what it is made of (the model's own classes or its graph).
     """
 
-    def __init__(self, run: Run, candidate: Candidate, network: nn.Module) -> None:
+    def __init__(self, run: Run, candidate: Candidate, extraction: Extraction) -> None:
         self.candidate = candidate
         self.config = candidate.config
-        self.network = network
+        self.network = extraction.network
+        self.extraction = extraction
         self._run = run
 
     @property

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from supple.elastic import Elasticity
+from supple.elastic.importance import Scorer, scorer_settings
 from supple.elastic.training import Distil, Recipe, Rule, rule_settings
 from supple.errors import StudyError
 from supple.report._files import write_whole
@@ -28,6 +29,7 @@ class Settings:
         strategy: Name of the search strategy.
         strategy_settings: Its settings.
         seed: Start of all random draws.
+        importance: What the indices of the elastic network are ordered by: a scorer or its name.
         rule: Training rule of the elastic network.
         recipe: How long and how fast the elastic network is trained; None leaves it as it is.
         finetune: The same for the pick.
@@ -45,6 +47,7 @@ class Settings:
     strategy: str
     strategy_settings: Mapping[str, Any] = field(default_factory=dict)
     seed: int
+    importance: Scorer | str
     rule: Rule
     recipe: Recipe | None
     finetune: Recipe | None
@@ -70,6 +73,7 @@ class Settings:
         return {
             "objectives": list(self.objectives),
             "seed": self.seed,
+            "importance": scorer_settings(self.importance),
             "rule": rule_settings(self.rule),
             "recipe": self.recipe.to_json() if self.recipe else None,
             "calibration_batches": self.calibration_batches,

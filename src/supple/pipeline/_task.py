@@ -43,6 +43,7 @@ def run_task(
     batch: int | None = None,
     train_epochs: float | None = None,
     finetune_epochs: float | None = None,
+    importance: str | None = None,
     rule: str | None = None,
     progress: Progress | None = None,
     command: str = "",
@@ -64,6 +65,7 @@ def run_task(
         batch: Samples in one timed call; None for what the task recommends.
         train_epochs: Epochs of elastic training; None for what the task recommends, 0 for none.
         finetune_epochs: The same for the pick.
+        importance: What indices are ordered by; None for what the task recommends.
         rule: Training rule; None for what the task recommends.
         progress: Called with an `Event` now and then.
         command: The command line, for the report to repeat.
@@ -86,6 +88,7 @@ def run_task(
         "batch": batch,
         "train_epochs": train_epochs,
         "finetune_epochs": finetune_epochs,
+        "importance": importance,
         "rule": rule,
     }
     loaded = load(task, **(task_options or {}))
@@ -128,6 +131,7 @@ def _settings(task: Task, request: Mapping[str, Any]) -> Settings:
         evaluations=request["evaluations"],
         strategy=request["strategy"],
         seed=request["seed"],
+        importance=request.get("importance") or defaults.get("importance", "taylor"),
         rule=rule_by_name(
             rule or defaults.get("rule", "super_plus_random"),
             **(defaults.get("rule_settings", {}) if rule is None else {}),

@@ -86,11 +86,12 @@ class Task:
             With a ``checkpoint`` path it can be interrupted and repeated, and is done once only.
         train_on_all: Gives the batches of ``train`` and ``valid`` together, to train the network
             that was picked once nothing is left to choose.
-        defaults: Recommended settings: ``rule`` and ``rule_settings``, ``recipe`` (elastic
-            training), ``finetune`` (recipe of the pick), ``distil`` (share of the original's
-            outputs in the pick's loss, or settings of `supple.elastic.training.Distil`),
-            ``calibration_batches`` (batch norm), ``latency_batch``, ``elasticity`` (settings of
-            `supple.elastic.Elasticity`). All optional.
+        defaults: Recommended settings: ``importance``, ``rule`` and ``rule_settings``, ``recipe``
+            (elastic training), ``finetune`` (recipe of the pick), ``distil`` (share of the
+            original's outputs in the pick's loss, or settings of
+            `supple.elastic.training.Distil`), ``calibration_batches`` (batch norm),
+            ``latency_batch``, ``elasticity`` (settings of `supple.elastic.Elasticity`). All
+            optional.
         options: What the task was loaded with, the defaults included.
         source: The user's file it came from; None for a built-in task.
     """

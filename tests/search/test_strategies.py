@@ -7,6 +7,7 @@ import numpy as np
 import optuna
 import pytest
 from optuna.distributions import IntDistribution
+from sklearn.tree import DecisionTreeRegressor
 
 from supple.errors import SearchError
 from supple.search import names, strategy
@@ -19,7 +20,23 @@ QUICK = ["RandomSampler", "TPESampler", "NSGAIISampler", "NSGAIIISampler", "QMCS
 SMALL = {
     "linas": {"population": 6, "inner_evaluations": 200, "inner_population": 20},
     "nsga2": {"population": 6},
+    "nsga3": {"population": 6},
     "random": {"population": 6},
+    "local_search": {"population": 6},
+    "regularized_evolution": {"population": 3, "alive": 6, "tournament": 3},
+    "weaknas": {"population": 6, "pool": 60, "predictor": DecisionTreeRegressor(random_state=0)},
+    "op_gflownet": {"population": 6, "steps": 5, "batch_size": 8, "hidden": 8},
+    "reinforce": {"population": 6, "hidden": 4},
+    "neu_square_cb": {"population": 6, "arms": 20, "width": 8},
+    "neu_fast_cb": {"population": 6, "arms": 20, "width": 8},
+    "gp_ehvi": {
+        "population": 6,
+        "later": 4,
+        "draws": 4,
+        "candidates": 40,
+        "inner_evaluations": 120,
+        "inner_population": 20,
+    },
     "TPESampler": {"n_startup_trials": 4},
     "NSGAIISampler": {"population_size": 4},
     "NSGAIIISampler": {"population_size": 4},
@@ -45,9 +62,9 @@ def configs(study):
     return [trial.config for trial in study.trials]
 
 
-def test_the_three_of_supple_are_known():
-    assert OWN == ["linas", "nsga2", "random"]
-    assert names()[:3] == OWN
+def test_those_of_supple_are_known():
+    assert sorted(SMALL.keys() - {"TPESampler", "NSGAIISampler", "NSGAIIISampler"}) == OWN
+    assert names()[: len(OWN)] == OWN
     assert "TPESampler" in names()
 
 
@@ -84,7 +101,8 @@ def test_a_space_of_one_point(name):
     assert configs(study) == [point().largest]
 
 
-@pytest.mark.parametrize("name", [*OWN, *QUICK])
+# From a file, which takes a while: one of each kind of batch, and what keeps notes in trials.
+@pytest.mark.parametrize("name", ["gp_ehvi", "linas", "nsga2", "random", *QUICK])
 def test_an_interrupted_search_goes_on_to_the_same_sequence(name, tmp_path):
     """Stopped inside a batch and between batches, with failed trials in it."""
 
@@ -100,6 +118,24 @@ def test_an_interrupted_search_goes_on_to_the_same_sequence(name, tmp_path):
         path = tmp_path / "study.db"
         resumed = run(name, space, evaluations, evaluate=evaluate, path=path)
     assert configs(resumed) == configs(straight)
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_new_strategy_object_goes_on_where_another_stopped(name):
+    """Nothing that decides is kept in the object: inside a batch, with failed trials in it."""
+
+    def evaluate(config):
+        values = score(config)
+        broken = zlib.crc32(repr(config).encode()) % 4 == 0
+        return {**values, "latency": math.nan} if broken else values
+
+    space = stages()
+    straight = run(name, space, 20, evaluate=evaluate)
+    assert len(straight.complete) < len(straight.trials)
+    pieces = Study.open(None, space=space, directions=DIRECTIONS)
+    for evaluations in (1, 6, 13, 20):
+        pieces.run(evaluate, made(name, space), evaluations=evaluations)
+    assert configs(pieces) == configs(straight)
 
 
 @pytest.mark.parametrize("name", [*OWN, *QUICK])

@@ -3,6 +3,18 @@
 All are scikit-learn estimators on encoded configs, with ``predict(X, return_std=True)``.
 """
 
+from supple.predict.boosted_trees import BoostedTrees
+from supple.predict.gaussian_process import GaussianProcess
+from supple.predict.kernel_ridge import PairwiseRidge
+from supple.predict.network_ensemble import NetworkEnsemble
 from supple.predict.ridge_svr import RidgeSVR
+from supple.predict.stacked import Stacked
 
-__all__ = ["RidgeSVR"]
+__all__ = [
+    "BoostedTrees",
+    "GaussianProcess",
+    "NetworkEnsemble",
+    "PairwiseRidge",
+    "RidgeSVR",
+    "Stacked",
+]

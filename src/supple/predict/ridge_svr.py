@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from supple.papers import implements
 from supple.predict._cross_validation import Array, folds, mape
 from supple.predict._ridge import ridge_path
 from supple.predict._svr import SupportVectors, fit_svr, rbf
@@ -30,6 +31,7 @@ COSTS = tuple(float(c) for c in np.geomspace(0.1, 100.0, 7))
 Model = tuple[Literal["ridge", "svr"], float]
 
 
+@implements(76)
 class RidgeSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     """Ridge or RBF support vector regression, chosen by cross-validation.
 

@@ -14,10 +14,12 @@ from supple.search._unseen import fresh_rows
 from supple.search._variation import Variation
 from supple.space import Space
 
-__all__ = ["Evolution", "Population"]
+__all__ = ["Evolution", "Population", "Select"]
 
 Genes = NDArray[np.int64]
 Losses = NDArray[np.float64]
+# The rows of losses that survive, of all and of how many.
+Select = Callable[[Losses, int], NDArray[np.int64]]
 
 
 class _Settings(Protocol):
@@ -35,9 +37,9 @@ class Population:
     genes: Genes
     losses: Losses
 
-    def best(self, count: int) -> Population:
-        """The best ``count``, by rank and crowding distance."""
-        rows = best_rows(self.losses, count)
+    def best(self, count: int, select: Select = best_rows) -> Population:
+        """The best ``count``, by rank and crowding distance unless told otherwise."""
+        rows = select(self.losses, count)
         return Population(genes=self.genes[rows], losses=self.losses[rows])
 
 
@@ -46,13 +48,14 @@ class Evolution:
 
     Args:
         variation: Makes children of parents.
+        select: Who survives in ``minimise``.
     """
 
-    def __init__(self, variation: Variation) -> None:
-        self.variation = variation
+    def __init__(self, variation: Variation, select: Select = best_rows) -> None:
+        self.variation, self.select = variation, select
 
     @classmethod
-    def of(cls, settings: _Settings) -> Self:
+    def of(cls, settings: _Settings, select: Select = best_rows) -> Self:
         """The evolution that a strategy's settings describe."""
         return cls(
             Variation(
@@ -61,7 +64,8 @@ class Evolution:
                 eta_crossover=settings.eta_crossover,
                 mutation=settings.mutation,
                 eta_mutation=settings.eta_mutation,
-            )
+            ),
+            select,
         )
 
     def offspring(
@@ -102,5 +106,5 @@ class Evolution:
                     genes=np.vstack([population.genes, children]),
                     losses=np.vstack([population.losses, objective(children)]),
                 )
-                population = merged.best(len(first))
+                population = merged.best(len(first), self.select)
         return merged

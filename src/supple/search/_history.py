@@ -27,12 +27,14 @@ class History:
         losses: Their losses: values with the sign of maximised objectives flipped.
         seen: All configs that were proposed, whatever came of them.
         objectives: How many losses there are.
+        maximised: Which of them are values with the sign flipped.
     """
 
     genes: NDArray[np.int64]
     losses: NDArray[np.float64]
     seen: frozenset[bytes]
     objectives: int
+    maximised: tuple[bool, ...] = ()
 
 
 def history(space: Space, study: optuna.Study, before: int) -> History:
@@ -54,6 +56,7 @@ def history(space: Space, study: optuna.Study, before: int) -> History:
         losses=np.array(losses, dtype=np.float64).reshape(len(losses), len(sign)),
         seen=frozenset(seen),
         objectives=len(sign),
+        maximised=tuple((sign < 0).tolist()),
     )
 
 

@@ -1,9 +1,9 @@
 """What all strategies of supple share: batches that are functions of the seed and the past.
 
 A strategy is an Optuna sampler that proposes all choices of a trial together. Trial ``n``
-belongs to batch ``n // population``; the batch is made from the seed, its number and the trials
-before it. Nothing else is remembered, so a search that was killed and repeated proposes what it
-would have proposed. No config is proposed twice.
+belongs to batch ``n // population``, unless the strategy says otherwise; the batch is made from
+the seed, its number and the trials before it. Nothing else is remembered, so a search that was
+killed and repeated proposes what it would have proposed. No config is proposed twice.
 """
 
 from __future__ import annotations
@@ -71,6 +71,14 @@ class Strategy(BaseSampler):
     def _smallest_population(cls) -> int:
         return 1
 
+    def _size(self, number: int) -> int:
+        """How many configs the batch with this number has."""
+        return self.population
+
+    def _place(self, trial: int) -> tuple[int, int]:
+        """The batch that a trial belongs to, and its position there."""
+        return divmod(trial, self.population)
+
     @abc.abstractmethod
     def propose(self, past: History, count: int, rng: np.random.Generator) -> Genes:
         """Rows of genes worth measuring next.
@@ -91,7 +99,7 @@ class Strategy(BaseSampler):
         """
         rng = generator(self.seed, "search", self.name, number)
         first = self._start if number == 0 else self._start[:0]
-        wanted = self.population
+        wanted = self._size(number)
         rows = self.propose(past, wanted, rng) if len(first) < wanted else first
         rows = fresh_rows(np.vstack([first, rows]), past.seen)[:wanted]
         if len(rows) < wanted:
@@ -118,12 +126,13 @@ class Strategy(BaseSampler):
         Raises:
             SearchError: With ``error.data["exhausted"]`` if every config was proposed already.
         """
-        number, position = divmod(trial.number, self.population)
+        number, position = self._place(trial.number)
         batches = self._batches.setdefault(study._storage, {})
         key = (study._study_id, number)
         if key not in batches:
             batches.clear()  # only the newest batch will be asked for again
-            batches[key] = self.batch(history(self.space, study, number * self.population), number)
+            past = history(self.space, study, trial.number - position)
+            batches[key] = self.batch(past, number)
         if position >= len(batches[key]):
             raise exhausted(self.space)
         return dict(self.space.from_indices(batches[key][position]))

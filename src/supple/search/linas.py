@@ -3,6 +3,8 @@
 Each loop fits one predictor per objective to everything measured, lets NSGA-II run for
 thousands of predicted evaluations, and measures the population that comes out. Sarah et al.
 2022, "A Hardware-Aware System for Accelerating Deep Neural Network Optimization" (catalogue 76).
+With one objective the evolution is an elitist genetic algorithm, with two it is NSGA-II, with
+three it selects as NSGA-III does.
 
 Differences from the released code, mostly pitfalls that the catalogue names: configs measured
 before are skipped for the next best, a tenth of each batch is random so that the predictors see
@@ -13,16 +15,18 @@ configs measured.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
 from supple.errors import SearchError, near_misses
+from supple.papers import implements
 from supple.predict import RidgeSVR
-from supple.search._evolution import Evolution
+from supple.search._evolution import Evolution, Select
 from supple.search._history import History
+from supple.search._niches import directions_for, niched_rows
 from supple.search._pareto import best_rows
 from supple.search._strategy import Strategy
 from supple.search._unseen import fresh_rows, random_unseen
@@ -33,6 +37,7 @@ __all__ = ["LINAS"]
 Genes = NDArray[np.int64]
 
 
+@implements(76)
 @dataclass(eq=False)
 class LINAS(Strategy):
     """Evolution on predictors, refitted after every batch; one, two or three objectives.
@@ -45,6 +50,8 @@ class LINAS(Strategy):
         start: Configs to propose first.
         predictor: The regressor for each objective, an unfitted scikit-learn estimator.
         encoding: How configs become its features; inactive choices are masked.
+        inner: How the evolution on the predictors selects: by crowding (``nsga2``), by reference
+            directions (``nsga3``), or by directions only from three objectives up (``auto``).
         inner_evaluations: Predicted evaluations per loop, repeated children included.
         inner_population: Population of the evolution on the predictors.
         random_share: Fraction of each batch that is random.
@@ -70,6 +77,7 @@ class LINAS(Strategy):
 
     predictor: Any = field(default_factory=RidgeSVR)
     encoding: Encoding = "onehot"
+    inner: Literal["auto", "nsga2", "nsga3"] = "auto"
     inner_evaluations: int = 20_000
     inner_population: int = 200
     random_share: float = 0.1
@@ -89,6 +97,11 @@ class LINAS(Strategy):
         if not 0.0 <= self.random_share <= 1.0:
             raise SearchError(
                 f"random_share is a fraction, got {self.random_share!r}.", hint="random_share=0.1."
+            )
+        if self.inner not in ("auto", "nsga2", "nsga3"):
+            raise SearchError(
+                f"there is no inner evolution {self.inner!r}.",
+                hint=near_misses(str(self.inner), ("auto", "nsga2", "nsga3")),
             )
         if self.encoding not in ("onehot", "ordinal"):
             raise SearchError(
@@ -117,9 +130,17 @@ class LINAS(Strategy):
         drawn = random_unseen(self.space, size - len(known), {r.tobytes() for r in known}, rng)
         first = np.vstack([known, drawn])
         generations = self.inner_evaluations // size - 1
-        found = Evolution.of(self).minimise(predicted, first, generations, rng)
+        evolution = Evolution.of(self, self._select(past.objectives, rng))
+        found = evolution.minimise(predicted, first, generations, rng)
         unseen = fresh_rows(found.genes, past.seen)
         return unseen[best_rows(predicted(unseen), count)] if len(unseen) else unseen
+
+    def _select(self, objectives: int, rng: np.random.Generator) -> Select:
+        """How the inner evolution keeps its best."""
+        if self.inner == "nsga2" or (self.inner == "auto" and objectives < 3):
+            return best_rows
+        directions = directions_for(objectives, self.inner_population)
+        return lambda losses, count: niched_rows(losses, count, directions, rng)
 
     def _fit(self, past: History) -> list[Any]:
         """One predictor per objective, fitted to all that was measured."""

@@ -1,7 +1,7 @@
 """Random search: configs drawn at random, none twice. The baseline of everything.
 
-Li and Talwalkar 2019, "Random Search and Reproducibility for Neural Architecture Search"
-(catalogue 86): many a search method does no better.
+Many a search method does no better: Li and Talwalkar 2019, "Random Search and Reproducibility for
+Neural Architecture Search"; for sparse networks catalogue 86, 2403.08265.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from supple.papers import implements
 from supple.search._history import History
 from supple.search._strategy import Strategy
 from supple.search._unseen import random_unseen
@@ -19,6 +20,7 @@ from supple.search._unseen import random_unseen
 __all__ = ["RandomSearch"]
 
 
+@implements(86)
 @dataclass(eq=False)
 class RandomSearch(Strategy):
     """Proposes random configs, each option of each choice equally likely.

@@ -6,11 +6,24 @@ import pytest
 
 from supple.cli import _checks, _pipeline
 from supple.errors import MeasureError
+from supple.measure._multiples import MultipleRatio
+
+
+def ratios(half_width=0.01, **found):
+    rows = ((*name.split("_"), value) for name, value in found.items())
+    return [
+        MultipleRatio(
+            layer=layer, multiple=int(multiple), ratio=value, low=value - half_width,
+            high=value + half_width,
+        )
+        for layer, multiple, value in rows
+    ]  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def quiet_machine(monkeypatch):
     monkeypatch.setattr(_pipeline, "self_comparison", lambda: (1.001, 0.99, 1.01))
+    monkeypatch.setattr(_pipeline, "multiples", lambda: ratios(conv_8=1.1, linear_8=1.0))
     monkeypatch.setattr("os.getloadavg", lambda: (0.1, 0.1, 0.1))
     monkeypatch.delenv("SUPPLE_DATA", raising=False)
 
@@ -41,6 +54,7 @@ def test_without_torch_the_machine_is_not_fit(supple, monkeypatch):
     assert (code, is_fit) == (1, False)
     assert found["torch"]["hint"].startswith("pip install")
     assert "noise" not in found
+    assert "multiples" not in found
 
 
 def test_a_missing_extra_names_its_pip_line(supple, monkeypatch):
@@ -87,3 +101,22 @@ def test_a_measurement_that_fails_is_told(supple, monkeypatch):
 
     monkeypatch.setattr(_pipeline, "self_comparison", fails)
     assert checks(supple)[2]["noise"]["found"] == "the clock stands still."
+
+
+def test_the_multiple_that_pays_is_recommended(supple):
+    found = checks(supple)[2]["multiples"]
+    assert found["hint"].endswith("Elasticity(multiple_of=8)")
+    assert found["values"]["conv_8"] == 1.1
+    assert found["values"]["recommended"] == 8
+    out = supple("doctor").out
+    assert "8: 1.10 [1.09–1.11]*" in out
+    assert "8: 1.00 [0.99–1.01]\n" in out
+
+
+def test_what_is_within_the_noise_is_not_recommended(supple, monkeypatch):
+    noisy = ratios(0.2, conv_8=1.15, linear_16=1.1)
+    monkeypatch.setattr(_pipeline, "multiples", lambda: noisy)
+    found = checks(supple)[2]["multiples"]
+    assert found["hint"] == ""
+    assert "recommended" not in found["values"]
+    assert "no difference" in found["found"]

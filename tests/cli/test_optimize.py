@@ -30,6 +30,7 @@ def test_defaults_ask_for_half_the_latency(supple, job):
         "batch": None,
         "train_epochs": None,
         "finetune_epochs": None,
+        "importance": None,
         "rule": None,
         "command": "supple optimize digits --quiet",
     }
@@ -40,7 +41,8 @@ def test_every_option_reaches_the_job(supple, job):
         "optimize my_task.py:small --model resnet56 --option depth=3 --option width=2 --out here "
         "--latency 2ms --accuracy 98% --macs 0.25 --evaluations 7 --strategy linas --seed 3 "
         "--objectives accuracy,macs --storage sqlite:///a.db --train-epochs 0.5 "
-        "--finetune-epochs 2 --rule sorted --backend torch --threads 2 --batch 16 --quiet"
+        "--finetune-epochs 2 --importance fisher --rule sorted --backend torch --threads 2 "
+        "--batch 16 --quiet"
     )
     assert supple(*words.split()).code == 0
     asked = job.asked
@@ -51,6 +53,7 @@ def test_every_option_reaches_the_job(supple, job):
     assert (asked["train_epochs"], asked["finetune_epochs"]) == (0.5, 2.0)
     assert (asked["out"], asked["storage"]) == (Path("here"), "sqlite:///a.db")
     assert (asked["strategy"], asked["rule"], asked["seed"]) == ("linas", "sorted", 3)
+    assert asked["importance"] == "fisher"
     assert (asked["backend"], asked["threads"], asked["batch"]) == ("torch", 2, 16)
     assert asked["command"] == f"supple {words}"
 

@@ -20,7 +20,7 @@ def test_the_package_itself_loads_nothing_but_the_standard_library():
     assert not loaded_by("import supple; dir(supple)") & {*HEAVY, "numpy", "jinja2", "rich"}
 
 
-@pytest.mark.parametrize("room", ["errors", "seeds", "space", "progress"])
+@pytest.mark.parametrize("room", ["errors", "papers", "seeds", "space", "progress"])
 def test_rooms_without_torch(room):
     assert not loaded_by(f"import supple.{room}").intersection(HEAVY)
 

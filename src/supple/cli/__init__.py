@@ -13,12 +13,16 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from supple.cli._bench_search import bench_search
+from supple.cli._claims import claims
 from supple.cli._doctor import doctor
 from supple.cli._errors import guarded
 from supple.cli._exit import EPILOGUE, Exit
 from supple.cli._export import export
 from supple.cli._optimize import optimize
+from supple.cli._papers import papers
 from supple.cli._pipeline import remember_command
+from supple.cli._report import report
 from supple.cli._show import show
 from supple.cli._tasks import tasks
 
@@ -41,9 +45,19 @@ app = App(
     result_action="return_value",
     suppress_keyboard_interrupt=False,
 )
-_COMMANDS: tuple[Callable[..., int], ...] = (optimize, show, export, tasks, doctor)
+_COMMANDS: tuple[Callable[..., int], ...] = (
+    optimize,
+    show,
+    export,
+    report,
+    tasks,
+    bench_search,
+    doctor,
+)
 for _place, _command in enumerate(_COMMANDS):
     app.command(_command, sort_key=_place)
+for _group in (papers, claims):
+    app.command(_group)
 
 
 @app.meta.default

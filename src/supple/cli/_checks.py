@@ -62,6 +62,7 @@ def run_checks() -> Iterator[Check]:
     yield _timer()
     if importlib.util.find_spec("torch"):
         yield _noise()
+        yield _multiples()
 
 
 def _python() -> Check:
@@ -205,4 +206,34 @@ def _noise() -> Check:
         if is_noisy
         else "",
         values={"ratio": ratio, "low": low, "high": high},
+    )
+
+
+def _multiples() -> Check:
+    """Widths that are multiples of a few numbers, against their neighbours."""
+    from supple.measure._multiples import recommended_multiple
+
+    ratios = _pipeline.multiples()
+    best = recommended_multiple(ratios)
+    lines = ["time beside a multiple over that on it, for the same work:"]
+    for layer in dict.fromkeys(one.layer for one in ratios):
+        cells = (
+            f"{one.multiple}: {one.ratio:.2f} [{one.low:.2f}–{one.high:.2f}]{'*' * one.pays}"
+            for one in ratios
+            if one.layer == layer
+        )
+        lines.append(f"{layer:<7}" + "  ".join(cells))
+    if best is None:
+        lines.append("no difference outside the noise")
+    return Check(
+        name="multiples",
+        state="ok",
+        found="\n                ".join(lines),
+        hint=f"widths that are multiples of {best}: Elasticity(multiple_of={best})" if best else "",
+        values={
+            f"{one.layer}_{one.multiple}{end}": getattr(one, name)
+            for one in ratios
+            for end, name in (("", "ratio"), ("_low", "low"), ("_high", "high"))
+        }
+        | ({"recommended": best} if best else {}),
     )

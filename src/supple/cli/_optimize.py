@@ -45,6 +45,7 @@ def optimize(
     finetune_epochs: Annotated[
         float | None, Parameter(group=TRAINING, validator=NotNegative)
     ] = None,
+    importance: Annotated[str | None, Parameter(group=TRAINING)] = None,
     rule: Annotated[str | None, Parameter(group=TRAINING)] = None,
     backend: Annotated[Literal["torch", "onnxruntime"] | None, Parameter(group=MEASURE)] = None,
     threads: Annotated[int, Parameter(group=MEASURE, validator=Positive)] = 1,
@@ -89,6 +90,9 @@ def optimize(
         Epochs of training the elastic network. Default: what the task says.
     finetune_epochs
         Epochs of training the pick at the end. Default: what the task says.
+    importance
+        What decides which channels a narrower network keeps: taylor, magnitude, fisher, hessian,
+        activation, batch_norm_scale or random. Default: what the task says, else taylor.
     rule
         The training rule of the elastic network, such as sandwich. Default: what the task says.
     backend
@@ -122,6 +126,7 @@ def optimize(
         batch=batch,
         train_epochs=train_epochs,
         finetune_epochs=finetune_epochs,
+        importance=importance,
         rule=rule,
     )
     with shown_progress(sys.stderr, quiet=quiet) as progress:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from supple.measure._multiples import MultipleRatio
     from supple.progress import Progress
     from supple.report import Result
 
@@ -26,6 +27,7 @@ __all__ = [
     "TaskRow",
     "command_line",
     "export",
+    "multiples",
     "optimize",
     "remember_command",
     "self_comparison",
@@ -65,6 +67,7 @@ class Request:
     batch: int | None
     train_epochs: float | None
     finetune_epochs: float | None
+    importance: str | None
     rule: str | None
 
 
@@ -141,3 +144,10 @@ def self_comparison(rounds: int = 30) -> tuple[float, float, float]:
     latency = measure.Latency(example=example, backend="torch", threads=1, rounds=rounds)
     found = latency.compare(network, network)
     return float(found.ratio), float(found.low), float(found.high)
+
+
+def multiples() -> list[MultipleRatio]:
+    """How much widths beside multiples of 2, 4, 8 and 16 cost on this machine."""
+    room: Any = importlib.import_module("supple.measure._multiples")
+    found: list[MultipleRatio] = room.measure_multiples()
+    return found

@@ -1,0 +1,7 @@
+"""``python -m supple``: the command line."""
+
+import sys
+
+from supple.cli import main
+
+sys.exit(main())

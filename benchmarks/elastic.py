@@ -108,11 +108,17 @@ def ratio(first: Callable[[], object], second: Callable[[], object], seconds: fl
 
 
 def tracing(model: nn.Module, example: tuple[Any, ...], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each part, by round: export alone, tracing, cutting, and the other pruner's."""
+    """Seconds of each part, by round: export alone, tracing, cutting, and the other pruner's.
+
+    A model that trains otherwise than it evaluates, in more than batch norm and dropout, is
+    captured in both modes; then ``both`` is export in both.
+    """
     parts: dict[str, Callable[[], dict[str, float]]] = {
         "export": lambda: {"export": seconds_of(lambda: torch.export.export(model, example))[0]},
         "supple": lambda: traced_and_cut(model, example),
     }
+    if len(Elastic(model, example).structure.analysis.captures) > 1:
+        parts["both"] = lambda: {"both": exported_in_both_modes(model, example)}
     if other := torch_pruning_job(model, example):
         parts["torch_pruning"] = other
     draws, found = random.Random(0), {}
@@ -125,6 +131,12 @@ def tracing(model: nn.Module, example: tuple[Any, ...], rounds: int) -> dict[str
             for name, seconds in parts[part]().items():
                 found.setdefault(name, []).append(seconds)
     return found
+
+
+def exported_in_both_modes(model: nn.Module, example: tuple[Any, ...]) -> float:
+    """Seconds of torch.export in evaluation and in training."""
+    twin = copy.deepcopy(model).train()
+    return sum(seconds_of(lambda m=m: torch.export.export(m, example))[0] for m in (model, twin))
 
 
 def traced_and_cut(model: nn.Module, example: tuple[Any, ...]) -> dict[str, float]:
@@ -249,6 +261,8 @@ def bench(name: str, make: Callable[[int], Model], seconds: float, rounds: int) 
     show("torch.export alone", figure(found["export"]), unit=" s")
     show("tracing / export", ratios(found["trace"], found["export"]))
     show("tracing + cutting to a graph / export", ratios(both, found["export"]), 1.5)
+    if "both" in found:
+        show("the same / export in both modes, which it takes", ratios(both, found["both"]), 1.5)
     show("extraction as a graph", figure(found["cut"]), unit=" s")
     show("extraction as the model's own classes", figure(found["native"]), unit=" s")
     whole = [sum(pair) for pair in zip(found["trace"], found["native"], strict=True)]

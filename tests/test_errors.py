@@ -28,6 +28,7 @@ def test_codes_are_stable_and_differ():
         "BlockError": "block",
         "CheckError": "check",
         "ClaimError": "claim",
+        "CompressError": "compress",
         "ConfigError": "config",
         "DataError": "data",
         "ExampleError": "example",

@@ -8,6 +8,7 @@ and what to try. The same facts are attributes, so a program need not parse text
     │   └── ConfigError       a config of another space, an unknown choice, an option not offered
     ├── BlockError            a block of sizes that do not fit, or called with a wrong shape
     ├── CheckError            a contract check that did not hold
+    ├── CompressError         a ratio, mask, score or number format that does not fit the network
     ├── TraceError            a model that cannot be captured or is not elastic anywhere
     │   └── ExampleError      an example input that does not fit the model
     ├── DataError             a loader or data set that is empty, missing or damaged
@@ -33,6 +34,7 @@ __all__ = [
     "BlockError",
     "CheckError",
     "ClaimError",
+    "CompressError",
     "ConfigError",
     "DataError",
     "ExampleError",
@@ -112,6 +114,12 @@ class CheckError(SuppleError):
     """A contract check of ``supple.testing`` that did not hold."""
 
     code = "check"
+
+
+class CompressError(SuppleError):
+    """A ratio, mask, score or number format that does not fit the network."""
+
+    code = "compress"
 
 
 class TraceError(SuppleError):

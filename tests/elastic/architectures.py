@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ARCHITECTURES", "REPRESENTATIVE", "Architecture", "build"]
+from tests.elastic.convolutional import CONVOLUTIONAL
+from tests.elastic.unseen import UNSEEN, filled_in
+
+__all__ = ["ALL_NAMES", "ARCHITECTURES", "REPRESENTATIVE", "Architecture", "build", "kind_of"]
 
 Inputs = Callable[[torch.Generator], dict[str, Tensor]]
 
@@ -25,13 +28,20 @@ WORDS, LENGTH = 96, 8
 
 @dataclass(frozen=True)
 class Architecture:
-    """A class of transformers, the settings of its configuration, and what it is called with."""
+    """A class of transformers, the settings of its configuration, and what it is called with.
+
+    ``is_filled_in``: the settings are only what `unseen.filled_in` does not say. ``output``: the
+    one field of what the model returns that is asked for; what is returned keeps its size, so a
+    model that also returns its hidden states has no width of its own left.
+    """
 
     kind: str
     model: str
     config: str
     inputs: Inputs
     settings: dict[str, Any] = field(default_factory=dict)
+    is_filled_in: bool = False
+    output: str = ""
 
 
 ARCHITECTURES: dict[str, Architecture] = {}
@@ -44,17 +54,22 @@ def add(
     ARCHITECTURES[name] = Architecture(kind, model, config or f"{stem}Config", inputs, settings)
 
 
-def build(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
+def build(name: str) -> tuple[nn.Module, Any]:
     """The model and an example of one architecture, drawn from a seed of its own."""
+    if name in CONVOLUTIONAL:
+        return CONVOLUTIONAL[name]()
     import transformers
 
     found = ARCHITECTURES[name]
     draws = torch.Generator().manual_seed(sum(map(ord, name)))
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(sum(map(ord, name)))
-        config = getattr(transformers, found.config)(**found.settings)
+        model_class = getattr(transformers, found.model)
+        config_class = getattr(transformers, found.config, model_class.config_class)
+        settings = filled_in(config_class) if found.is_filled_in else {}
+        config = config_class(**settings | found.settings)
         config.use_cache = False
-        model: nn.Module = getattr(transformers, found.model)(config).eval()
+        model: nn.Module = model_class(config).eval()
         for parameter in model.parameters():
             if parameter.is_floating_point():
                 parameter.add_(torch.randn(parameter.shape, generator=draws) * 0.1)
@@ -65,20 +80,20 @@ def build(name: str) -> tuple[nn.Module, dict[str, Tensor]]:
     example = found.inputs(draws)
     if "use_cache" in inspect.signature(model.forward).parameters:
         example["use_cache"] = False  # type: ignore[assignment]
-    if "decoder_input_ids" in example:
-        model = Logits(model).eval()
-    return model, example
+    output = found.output or ("logits" if "decoder_input_ids" in example else "")
+    return (Only(model, output).eval() if output else model), example
 
 
-class Logits(nn.Module):
-    """Only what is asked of an encoder and decoder; it also returns what the encoder made."""
+class Only(nn.Module):
+    """One field of what a model returns; it also returns what its encoder made."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, output: str) -> None:
         super().__init__()
-        self.model = model
+        self.model, self.output = model, output
 
     def forward(self, **inputs: Tensor) -> Tensor:
-        return self.model(**inputs).logits
+        found: Tensor = getattr(self.model(**inputs), self.output)
+        return found
 
 
 # -- inputs -----------------------------------------------------------------------------------
@@ -483,6 +498,9 @@ add("both", "blip_text", "BlipModel", image_and_text(), projection_dim=16,
 add("both", "align_text", "AlignTextModel", masked, "AlignTextConfig", **ENCODER)
 add("both", "chinese_clip", "ChineseCLIPModel", image_and_text(), text_config=_TEXT,
     projection_dim=16, vision_config={**VISION, "projection_dim": 16})  # fmt: skip
+for _name in ("clip", "siglip_pair", "blip_text", "chinese_clip"):
+    ARCHITECTURES[_name] = replace(ARCHITECTURES[_name], output="logits_per_image")
+ARCHITECTURES["yolos"] = replace(ARCHITECTURES["yolos"], output="logits")
 add("time", "patchtst", "PatchTSTForClassification",
     lambda draws: {"past_values": torch.randn(2, 32, 3, generator=draws)}, num_input_channels=3,
     context_length=32, patch_length=8, patch_stride=8, d_model=16, num_attention_heads=4,
@@ -491,6 +509,29 @@ add("time", "patchtsmixer", "PatchTSMixerForTimeSeriesClassification",
     lambda draws: {"past_values": torch.randn(2, 32, 3, generator=draws)}, "PatchTSMixerConfig",
     num_input_channels=3, context_length=32, patch_length=8, patch_stride=8, d_model=8,
     num_layers=2, num_targets=3)  # fmt: skip
+
+_INPUTS: dict[str, Inputs] = {
+    "tokens": tokens,
+    "masked": masked,
+    "translation": translation,
+    "wave": wave(),
+    "frames": frames(20, 16),
+    "image": image(),
+}
+_KINDS = {"translation": "pair", "wave": "audio", "frames": "audio", "image": "vision"}
+for _name, (_given, _model, _settings) in UNSEEN.items():
+    ARCHITECTURES[_name] = Architecture(
+        _KINDS.get(_given, "text"), _model, "", _INPUTS[_given], _settings, is_filled_in=True
+    )
+
+ALL_NAMES = (*CONVOLUTIONAL, *ARCHITECTURES)
+"""Of every architecture: the project's own convolutional ones and those of transformers."""
+
+
+def kind_of(name: str) -> str:
+    """What an architecture works on."""
+    return "convolution" if name in CONVOLUTIONAL else ARCHITECTURES[name].kind
+
 
 REPRESENTATIVE = (
     "bert", "gpt2", "llama", "mixtral", "t5", "mamba", "vit", "swin", "convnext", "wav2vec2",

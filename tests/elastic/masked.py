@@ -148,6 +148,17 @@ def _group_norm(x: Tensor, masks: list[Tensor], given: Mapping[str, Any]) -> Ten
     return _scaled(torch.cat(parts, 1), scales)
 
 
+def _batch_norm(x: Tensor, masks: list[Tensor], given: Mapping[str, Any]) -> Tensor:
+    """With the statistics of the batch, as it is when a weight is standardised by it."""
+    if not given["training"]:
+        return torch.ops.aten.batch_norm.default(*given.values())
+    dims = [d for d in range(x.ndim) if d != 1]
+    mean, squares, count = _moments(x, masks, dims)
+    shape = [1, -1] + [1] * (x.ndim - 2)
+    scales = {k: None if given[k] is None else given[k].view(shape) for k in ("weight", "bias")}
+    return _scaled((x - mean) / (squares / count + given["eps"]).sqrt(), scales)
+
+
 def _native(rule: Any) -> Any:
     """With statistics that nobody reads."""
     return lambda x, masks, given: (rule(x, masks, given), None, None)
@@ -163,6 +174,7 @@ def _weight_norm(v: Tensor, masks: list[Tensor], given: Mapping[str, Any]) -> Te
 
 
 _NORMALISING = {
+    "batch_norm": _batch_norm,
     "_weight_norm": _weight_norm,
     "native_layer_norm": _native(_layer_norm),
     "native_group_norm": _native_group_norm,

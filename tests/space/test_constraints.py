@@ -176,6 +176,24 @@ def test_what_no_config_can_satisfy_is_refused_at_once():
         Space(A_B, [Ordered(names=("a", "b")), Sum(names=("a", "b"), at_most=17)])
 
 
+def test_the_constraints_that_leave_nothing_are_named_and_no_others():
+    widths = {name: Width(options=(8, 12, 16)) for name in "abcd"}
+    fair = [Ordered(names=("a", "b")), Equal(names=("b", "c")), Divides(divisor="c", number="d")]
+    alone = Sum(names=("a", "b"), at_most=15)
+    with pytest.raises(SpaceError) as one:
+        Space(widths, [*fair, alone])
+    assert one.value.data["constraints"] == [str(alone)]
+    together = [Sum(names=("a", "b"), at_most=20), Sum(names=("a", "d"), at_least=30)]
+    Space(widths, [*fair, together[0]])
+    Space(widths, [*fair, together[1]])
+    with pytest.raises(SpaceError) as several:
+        Space(widths, [fair[0], *together, Sum(names=("a", "d"), at_most=24)])
+    assert several.value.data["constraints"] == [
+        str(together[1]),
+        str(Sum(names=("a", "d"), at_most=24)),
+    ]
+
+
 def test_a_constraint_can_be_met_by_switching_a_choice_off():
     off = (Condition(choice="depth", options=(1,)),)
     choices = {"depth": Depth(options=(0, 1)), "w": Width(options=(6, 10), when=off)}

@@ -6,19 +6,25 @@ on another; and every choice must run at its smallest. What fails is fixed, and 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from supple.elastic._compare import output_shapes, relative_difference
 from supple.elastic._inputs import call_example, resize_batch
+from supple.elastic._plan import Plan
+from supple.elastic._resizing import plain_attributes, unchanged_attributes
 from supple.elastic._skeleton import unchanged_buffers
 from supple.elastic._sub_network import SubNetwork
 from supple.errors import TraceError
 from supple.space import Config
 from supple.trace import Example, same_randomness
+from supple.trace._deadline import check_time
 from supple.trace._modes import in_mode
+from supple.trace._places import line_that_sets
 
 if TYPE_CHECKING:
     from supple.elastic._elastic import Elastic
@@ -29,10 +35,13 @@ __all__ = [
     "check_evaluation",
     "other_batch",
     "runs_alike",
+    "size_problem",
     "trains_alike",
 ]
 
 _FAITHFUL = 1e-5  # relative difference up to which the captured graph counts as the model
+_FAITHFUL_GRADIENT = 1e-4
+_CHUNK = 1 << 18  # numbers that are looked at together
 _OTHER_BATCH = 2  # small, since what is checked costs some forward passes of it
 
 
@@ -54,28 +63,107 @@ Shapes = list[tuple[int, ...]]
 def check_evaluation(net: Elastic, model: nn.Module, example: Example) -> Shapes:
     """Raises TraceError where the captured graph is not the model; the shapes of its output."""
     output = _output(net, example)
+    before = plain_attributes(model)
     difference = relative_difference(output, _output(model, example))
     if difference > _FAITHFUL:
         raise TraceError(
             f"the captured graph of {type(model).__name__} differs from the model by "
             f"{difference:.2g} of the output's scale.",
-            why="Something in the model depends on state that torch.export froze.",
+            why=_what_changed(model, before),
             hint="make forward depend on its arguments and parameters only.",
             difference=difference,
         )
     return output_shapes(output)
 
 
-def trains_alike(net: Elastic, model: nn.Module, example: Example) -> bool | None:
-    """Whether network and model are the same in training; None if the model does not train."""
+def _what_changed(model: nn.Module, before: Mapping[nn.Module, Mapping[str, Any]]) -> str:
+    """The attribute of the model that a call changed, with the line that did it."""
+    for path, module in model.named_modules():
+        for name, value in plain_attributes(model)[module].items():
+            if name not in before[module] or before[module][name] != value:
+                owner = f"'{path}.{name}'" if path else f"'{name}'"
+                line = line_that_sets(module, name)
+                return f"Every call changes its attribute {owner}{f', at {line}' if line else ''}."
+    return "Something in the model depends on state that torch.export froze."
+
+
+def trains_alike(
+    net: Elastic, model: nn.Module, example: Example, *, gradients: bool
+) -> bool | None:
+    """Whether network and model are the same in training; None if the model does not train.
+
+    Args:
+        net: The network.
+        model: The model it was made from.
+        example: Arguments of a call.
+        gradients: Compare the gradients too: code that asks for the mode may change only those.
+    """
     try:
-        want = _output(model, example, training=True)
+        want = _trained(model, example) if gradients else _output(model, example, training=True)
     except Exception:  # the user's code: batch norm of one value, a missing target
         return None
     try:
-        return relative_difference(_output(net, example, training=True), want) <= _FAITHFUL
+        got = _trained(net, example) if gradients else _output(net, example, training=True)
+        return relative_difference(got, want) <= (_FAITHFUL_GRADIENT if gradients else _FAITHFUL)
     except Exception:
         return False
+
+
+def _trained(network: nn.Module, example: Example) -> list[Any]:
+    """Output in training mode, and a few numbers of the gradient of every parameter."""
+    weights = {n: w for n, w in network.named_parameters() if w.requires_grad}
+    with in_mode(network, True), unchanged_buffers(network), same_randomness(example):
+        output = call_example(network, example)
+        leaves = [v for v in pytree.tree_leaves(output) if isinstance(v, Tensor)]
+        parts = [_real(v).double() for v in leaves if v.requires_grad]
+        total = torch.stack([part.square().sum() + part.sum() for part in parts]).sum()
+        sums = _gradient_sums(total, weights)
+    names = sorted(sums)
+    return [output, names, torch.stack([sums[n] for n in names])]
+
+
+def _gradient_sums(total: Tensor, weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Of each gradient as it comes, so that never all of them are there at a time."""
+    sums: dict[str, Tensor] = {}
+
+    def watch(name: str) -> Callable[[Tensor], None]:
+        def take(weight: Tensor) -> None:
+            assert weight.grad is not None
+            sums[name] = _sums(weight.grad)
+            weight.grad = None
+
+        return take
+
+    before = {name: weight.grad for name, weight in weights.items()}
+    hooks = []
+    try:
+        for name, weight in weights.items():
+            weight.grad = None
+            hook = weight.register_post_accumulate_grad_hook(watch(name))  # type: ignore[no-untyped-call]
+            hooks.append(hook)
+        torch.autograd.backward(total, inputs=list(weights.values()))
+    finally:
+        for hook in hooks:
+            hook.remove()
+        for name, weight in weights.items():
+            weight.grad = before[name]
+    return sums
+
+
+def _real(value: Tensor) -> Tensor:
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+def _sums(gradient: Tensor) -> Tensor:
+    """Three numbers in which two gradients that differ would hardly agree."""
+    flat = _real(gradient.detach()).reshape(-1)
+    total = torch.zeros(3, dtype=torch.float64, device=flat.device)
+    for start in range(0, flat.numel(), _CHUNK):  # in float64 it would be as large again
+        part = flat[start : start + _CHUNK].double()
+        places = torch.arange(start, start + part.numel(), dtype=part.dtype, device=part.device)
+        ramp = 0.5 + places / flat.numel()
+        total += torch.stack([part.sum(), part @ ramp, part @ part])
+    return total
 
 
 def other_batch(example: Example, size: int) -> Example:
@@ -91,6 +179,33 @@ def runs_alike(net: Elastic, model: nn.Module, example: Example) -> Shapes | Non
     except Exception:  # either refuses the batch; which one does not matter
         return None
     return output_shapes(output) if is_alike else None
+
+
+def size_problem(
+    net: Elastic, plan: Plan, model: nn.Module, example: Example, smaller: Example, want: Shapes
+) -> str:
+    """Why a size of the input cannot be offered; empty if it can.
+
+    Args:
+        net: The network.
+        plan: All of it, on inputs made smaller.
+        model: What it was made from.
+        example: Arguments of a call, as large as always.
+        smaller: The same made smaller.
+        want: The shapes of the output on the whole example.
+    """
+    try:
+        with in_mode(net, False), torch.no_grad(), same_randomness(example):
+            got = call_example(SubNetwork(net, net.space.largest, plan), example)
+        with unchanged_attributes(model):
+            difference = relative_difference(got, _output(model, smaller))
+    except Exception as error:
+        return str(error).strip().partition("\n")[0] or repr(error)
+    if output_shapes(got) != want:
+        return "the output has another shape"
+    return (
+        "" if difference <= _FAITHFUL else f"its graph differs from the model by {difference:.2g}"
+    )
 
 
 def broken_choices(net: Elastic, example: Example, want: Shapes) -> dict[str, str]:
@@ -109,16 +224,35 @@ def broken_choices(net: Elastic, example: Example, want: Shapes) -> dict[str, st
     )
     if not _problem(net, space.smallest, example, want) and not _problem(net, deep, example, want):
         return _broken_swaps(net, example, want)
-    config = space.largest
-    broken: dict[str, str] = _broken_swaps(net, example, want)
-    for name in sorted(space, key=lambda name: space[name].kind == "depth"):  # depth comes last
-        candidate = config.replace({name: space[name].options[0]})
-        problem = _problem(net, candidate, example, want)
-        if problem:
-            broken[name] = problem
-        else:
-            config = candidate
-    return broken
+    culprits = _Culprits(net, example, want)
+    depths = [name for name, choice in space.items() if choice.kind == "depth"]
+    sizes = [name for name in space if name not in depths and space[name].kind != "swap"]
+    # Depths come last: what is skipped cannot show that its sizes do not fit.
+    return _broken_swaps(net, example, want) | culprits.among(sizes) | culprits.among(depths)
+
+
+class _Culprits:
+    """Finds the choices that cannot be at their smallest, by halves."""
+
+    def __init__(self, net: Elastic, example: Example, want: Shapes) -> None:
+        self._net, self._example, self._want = net, example, want
+        self._config = net.space.largest  # with all that is known to work at its smallest
+
+    def among(self, names: Sequence[str]) -> dict[str, str]:
+        """Those of some choices, each with what went wrong."""
+        check_time(lambda: "the trial of its choices")
+        if not names:
+            return {}
+        space = self._net.space
+        config = self._config.replace({name: space[name].options[0] for name in names})
+        problem = _problem(self._net, config, self._example, self._want)
+        if not problem:
+            self._config = config
+            return {}
+        if len(names) == 1:
+            return {names[0]: problem}
+        half = len(names) // 2
+        return self.among(names[:half]) | self.among(names[half:])
 
 
 def _broken_swaps(net: Elastic, example: Example, want: list[tuple[int, ...]]) -> dict[str, str]:

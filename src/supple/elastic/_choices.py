@@ -11,7 +11,7 @@ from torch.fx import Node
 
 from supple.elastic._together import Together, ties
 from supple.errors import SpaceError, near_misses
-from supple.space import Condition, Depth, Kernel, Space, Swap, Width
+from supple.space import Choice, Condition, Depth, Kernel, Resolution, Space, Swap, Width
 from supple.trace import ElasticAxis, ElasticKernel, Stage, Structure, SwapSite
 
 __all__ = ["Elasticity", "build_space"]
@@ -41,8 +41,16 @@ class Elasticity:
             all layers alike, as the config of a Hugging Face model needs it.
         widths: Whether widths are choices at all.
         depths: Whether depths are.
+        parts: Whether the parts of a layer, its attention and its MLP, may be left out one by one.
         kernels: Whether kernel sizes are.
         swaps: Whether the alternatives of swap points are.
+        experts: Whether the experts of a mixture may be fewer: those that a router scores with a
+            softmax or picks the best of, from a stack of weights. The scores of the rest are
+            normalised over the rest, so a cut is not the same as weights of zero.
+        input_ratios: Fractions of the side of images, or else of the length of sequences of
+            tokens, to which a sub-network may make its input smaller; none are offered by
+            default. Each is captured as a graph of its own, where the model takes it and its
+            output keeps its shape.
 
     Raises:
         SpaceError: A number is out of range.
@@ -62,8 +70,11 @@ class Elasticity:
     together: Together = ()
     widths: bool = True
     depths: bool = True
+    parts: bool = False
     kernels: bool = True
     swaps: bool = True
+    experts: bool = False
+    input_ratios: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         for field in ("multiple_of", "min_size"):
@@ -72,14 +83,15 @@ class Elasticity:
                 object.__setattr__(self, field, tuple(value.items()))
             if any(n < 1 for n in _numbers(getattr(self, field))):
                 raise _out_of_range(field, value, "at least 1")
-        for field in ("ratios", "fixed"):
+        for field in ("ratios", "fixed", "input_ratios"):
             value = getattr(self, field)
             object.__setattr__(self, field, (value,) if isinstance(value, str) else tuple(value))
         groups = (self.together,) if isinstance(self.together, str) else self.together
         grouped = tuple(g if isinstance(g, str) else tuple(g) for g in groups)
         object.__setattr__(self, "together", grouped)
-        if not all(0 < ratio <= 1 for ratio in self.ratios):
-            raise _out_of_range("ratios", self.ratios, "fractions above 0 and up to 1")
+        for field in ("ratios", "input_ratios"):
+            if not all(0 < ratio <= 1 for ratio in getattr(self, field)):
+                raise _out_of_range(field, getattr(self, field), "fractions above 0 and up to 1")
         if not 0 <= self.min_depth_ratio <= 1:
             raise _out_of_range("min_depth_ratio", self.min_depth_ratio, "from 0 to 1")
         if self.min_kernel < 1:
@@ -95,19 +107,22 @@ class Elasticity:
         """No pattern of ``fixed`` matches any of the names."""
         return not any(_matches(pattern, names) for pattern in self.fixed)
 
-    def width_options(self, size: int, role: str, names: Collection[str] = ()) -> tuple[int, ...]:
+    def width_options(
+        self, size: int, role: str, names: Collection[str] = (), *, least: int = 1
+    ) -> tuple[int, ...]:
         """The sizes offered for an axis.
 
         Args:
             size: The full size.
             role: What the axis is: ``"width"``, ``"heads"``, …
             names: The names that patterns are matched with.
+            least: Fewest indices that the network can do with.
         """
-        is_counted = role in ("heads", "groups")
+        is_counted = role in ("heads", "groups", "experts")
         step = _look_up(self.multiple_of, names, is_counted)
         if step is None:
             step = 1 if is_counted else min(8, 2 ** max(0, int(math.log2(size)) - 3))
-        least = _look_up(self.min_size, names, is_counted) or 1
+        least = max(least, _look_up(self.min_size, names, is_counted) or 1)
         least = max(step, math.ceil(least / step) * step)
         sizes = {max(least, round(size * ratio / step) * step) for ratio in self.ratios}
         return tuple(sorted({min(n, size) for n in sizes} | {size}))
@@ -150,6 +165,7 @@ def build_space(
     elasticity: Elasticity,
     orders: Mapping[str, tuple[int, ...]],
     left_whole: Collection[str] = (),
+    sizes: tuple[str, tuple[int, ...]] | None = None,
 ) -> Space:
     """The space of a structure.
 
@@ -158,6 +174,7 @@ def build_space(
         elasticity: How far.
         orders: For each stage the positions of its blocks, the one to keep longest first.
         left_whole: Names of choices that are not offered.
+        sizes: Name of the choice of the input's size, and its options; None without one.
 
     Raises:
         SpaceError: A pattern of the elasticity matches nothing.
@@ -193,13 +210,19 @@ def build_space(
             inside |= dict.fromkeys(block.parameters, holds)
             around.append(({n for b in block.branches for n in b.region}, holds))
             swapped = {k: v for k, v in swapped.items() if not when or k not in inside}
+    for part in structure.parts if elasticity.parts else ():
+        name, options = f"{part.name}.depth", elasticity.depth_options(len(part.blocks))
+        if elasticity.allows(_names_of_stage(part)) and len(options) > 1 and name not in left_whole:
+            own = [p for block in part.blocks for p in block.parameters]
+            when = _conditions(own, inside | swapped)
+            choices[name] = Depth(options=options, size=len(part.blocks), when=when)
     for site in offered:
         choices[site.choice] = Swap(options=site.options, when=_around(site, around))
     inside |= swapped
     parameters = set(structure.parameters)
     for axis in structure.axes if elasticity.widths else ():
         names = _names_of_axis(axis)
-        options = elasticity.width_options(axis.size, axis.role, names)
+        options = elasticity.width_options(axis.size, axis.role, names, least=axis.least)
         if len(options) < 2 or not elasticity.allows(names) or axis.name in left_whole:
             continue
         owners = [m.tensor for m in axis.members if m.tensor in parameters]
@@ -211,7 +234,10 @@ def build_space(
         if len(options) > 1 and elasticity.allows((name, kernel.weight)) and name not in left_whole:
             when = _conditions([kernel.weight], inside)
             choices[name] = Kernel(options=options, size=kernel.size, when=when)
-    return Space(choices, ties(elasticity.together, choices))
+    offers: dict[str, Choice] = {**choices}
+    if sizes is not None and len(sizes[1]) > 1 and elasticity.allows((sizes[0],)):
+        offers[sizes[0]] = Resolution(options=sizes[1])
+    return Space(offers, ties(elasticity.together, choices))
 
 
 def _around(site: SwapSite, around: list[tuple[set[Node], Condition]]) -> tuple[Condition, ...]:
@@ -238,7 +264,8 @@ def _names_of_axis(axis: ElasticAxis) -> tuple[str, ...]:
 
 
 def _check_patterns(structure: Structure, elasticity: Elasticity) -> None:
-    known = [name for stage in structure.stages for name in _names_of_stage(stage)]
+    stages = (*structure.stages, *structure.parts)
+    known = [name for stage in stages for name in _names_of_stage(stage)]
     known += [n for site in structure.swaps for n in (site.choice, *_names_of_swap(site))]
     known += [name for axis in structure.axes for name in _names_of_axis(axis)]
     known += [n for kernel in structure.kernels for n in (f"{kernel.name}.kernel", kernel.weight)]

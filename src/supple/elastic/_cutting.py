@@ -7,11 +7,11 @@ dimension are worked out from those of its atoms.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from supple.trace import Axis, Structure
 
@@ -151,6 +151,23 @@ class Cutter:
             return torch.argsort(order[: counts[index]])
 
         return self._work_out(name, counts, windows, selection)
+
+    def own(
+        self,
+        tensors: Mapping[str, Tensor],
+        counts: Sequence[int],
+        windows: Sequence[int],
+        orders: Sequence[Tensor | None],
+    ) -> dict[str, Tensor]:
+        """Copies of what is kept, as `cut_in_order` takes it; parameters are parameters again."""
+        found: dict[str, Tensor] = {}
+        for name, tensor in tensors.items():
+            cut = self.cut_in_order(name, counts, windows, orders)
+            value = cut(tensor.detach()).clone(memory_format=torch.contiguous_format)
+            if isinstance(tensor, nn.Parameter):
+                value = nn.Parameter(value, requires_grad=tensor.requires_grad)
+            found[name] = value
+        return found
 
     def _prefix(self, counts: Sequence[int]) -> Selection:
         def selection(atom: Axis) -> Tensor | None:

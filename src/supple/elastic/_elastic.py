@@ -17,13 +17,14 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from supple.elastic._capturing import Captured, capture_model
+from supple.elastic._capturing import AS_IN_EVALUATION, Captured, capture_model
 from supple.elastic._checks import (
     Shapes,
     broken_choices,
     check_evaluation,
     other_batch,
     runs_alike,
+    size_problem,
     trains_alike,
 )
 from supple.elastic._choices import Elasticity, build_space
@@ -34,6 +35,7 @@ from supple.elastic._module import make_module
 from supple.elastic._native import Extraction, Native, Prefer, checked_preference
 from supple.elastic._plan import GraphRunner, Plan
 from supple.elastic._report import Report, make_report
+from supple.elastic._resizing import resize_example
 from supple.elastic._statistics import counter_of
 from supple.elastic._stored import copy_weights
 from supple.elastic._sub_network import SubNetwork
@@ -41,8 +43,18 @@ from supple.elastic._weights import load_weights, save_weights
 from supple.elastic.importance._base import Scorer
 from supple.errors import TraceError
 from supple.space import Config, Option, Space
-from supple.trace import Analysis, Axis, Example, Reason, Structure
+from supple.trace import (
+    Analysis,
+    Axis,
+    Capture,
+    Example,
+    Reason,
+    Stage,
+    Structure,
+    asks_for_mode,
+)
 from supple.trace._axis import fix, pin
+from supple.trace._deadline import is_time_for_as_much, time_limit
 
 __all__ = ["Elastic"]
 
@@ -59,10 +71,11 @@ class Elastic(nn.Module):
         example: Arguments of one call, a tuple (positional) or a dict (keywords). Dimension 0 of
             the tensors that share it is the batch, which may then have any size.
         elasticity: How far and how finely the model may vary.
+        time_limit_s: Seconds that capturing and analysing may take; None for any time.
 
     Raises:
         ExampleError: The model cannot be called with the example.
-        TraceError: The model cannot be captured, or is elastic nowhere.
+        TraceError: The model cannot be captured, takes too long, or is elastic nowhere.
         SpaceError: A pattern of ``elasticity`` matches nothing in the model.
 
     Example:
@@ -76,7 +89,12 @@ class Elastic(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, example: Example, elasticity: Elasticity | None = None
+        self,
+        model: nn.Module,
+        example: Example,
+        elasticity: Elasticity | None = None,
+        *,
+        time_limit_s: float | None = 60.0,
     ) -> None:
         super().__init__()
         if not isinstance(model, nn.Module):
@@ -87,10 +105,11 @@ class Elastic(nn.Module):
         self._elasticity = elasticity or Elasticity()
         self._notes: tuple[str, ...] = ()
         self._class_name = type(model).__name__
-        captured = capture_model(model, example)
-        self._native = Native(model, captured.example)
-        self._adopt(model, captured)
-        self._check(model, captured)
+        with time_limit(time_limit_s, self._class_name):
+            captured = self._captured(model, example)
+            self._native = Native(model, captured.example)
+            self._adopt(model, captured)
+            self._check(model, captured)
         if not self.space:
             raise TraceError(
                 f"{self._class_name} is elastic nowhere: no size of it may vary.",
@@ -100,22 +119,37 @@ class Elastic(nn.Module):
         self.train(model.training)
 
     # -- construction -------------------------------------------------------------------------
+    def _captured(
+        self, model: nn.Module, example: Example, first: Captured | None = None
+    ) -> Captured:
+        ratios = self._elasticity.input_ratios
+        return capture_model(model, example, first=first, input_ratios=ratios)
+
     def _adopt(self, model: nn.Module, captured: Captured) -> None:
         """Takes over the weights and works out what may vary."""
         self._notes = captured.notes
         self._captures = captured.captures
-        self._names = copy_weights(self, model, captured.captures)
+        self._smaller = captured.smaller
+        self._resizing = captured.resizing
+        self._names = copy_weights(self, model, captured.all_captures)
         leaves = example_leaves(captured.example)
         self._device = next(v.device for v in leaves if isinstance(v, Tensor))
         batch = batch_leaves(leaves)
         shapes = {n: tuple(t.shape) for n, t in self.tensors().items()}
-        analysis = Analysis(self._captures, shapes, self._names.canonical, frozenset(batch))
+        graphs = captured.all_captures
+        analysis = Analysis(
+            graphs,
+            shapes,
+            self._names.canonical,
+            frozenset(batch),
+            cuts_experts=self._elasticity.experts,
+        )
         self._structure = Structure(analysis, self._names.parameters)
         is_free = analysis.batch_axis.find().is_runtime
         self._signature = Signature.of(model, captured.example, batch if is_free else ())
         self._orders: list[Tensor | None] = [None] * len(self._structure.axes)
         self._block_orders = {
-            stage.name: tuple(range(len(stage.blocks))) for stage in self._structure.stages
+            stage.name: tuple(range(len(stage.blocks))) for stage in _stages(self._structure)
         }
         self._left_whole: frozenset[str] = frozenset()
         self._build()
@@ -125,34 +159,53 @@ class Elastic(nn.Module):
         tensors = self.tensors()
         device = next(iter(tensors.values())).device if tensors else self._device
         self._cutter = Cutter(self._structure, device)
-        self._runners = [
-            GraphRunner(self, self._structure, one, self._names.canonical, self._device)
-            for one in self._captures
-        ]
-        for runner in self._runners:
-            runner.program.move(device)
+        self._runners = self._make_runners(self._captures, device)
+        self._smaller_runners = {
+            size: self._make_runners(captures, device) for size, captures in self._smaller.items()
+        }
         self._space = build_space(
-            self._structure, self._elasticity, self._block_orders, self._left_whole
+            self._structure, self._elasticity, self._block_orders, self._left_whole, self._sizes
         )
         self._plans: dict[Config, Plan] = {}
         self._full = self._make_plan({})
 
+    def _make_runners(self, captures: Sequence[Capture], device: torch.device) -> list[GraphRunner]:
+        """What runs the graphs of one size of the input: for evaluation, and for training."""
+        runners = [
+            GraphRunner(self, self._structure, one, self._names.canonical, self._device)
+            for one in captures
+        ]
+        for runner in runners:
+            runner.program.move(device)
+        return runners
+
+    @property
+    def _sizes(self) -> tuple[str, tuple[int, ...]] | None:
+        """Name and options of the choice of the input's size."""
+        if self._resizing is None:
+            return None
+        return self._resizing.name, (*sorted(self._smaller), self._resizing.size)
+
     def _check(self, model: nn.Module, captured: Captured) -> None:
         """Compares with the model, and fixes what cannot be cut."""
         small, shapes = self._check_evaluation(model, captured.example)
-        alike = None if captured.notes else trains_alike(self, model, small)
-        if alike is False and len(captured.captures) == 1:
-            captured = capture_model(model, captured.example, both=True)
+        asks = asks_for_mode(model)
+        alike = trains_alike(self, model, small, gradients=asks)
+        if not alike and (asks or alike is False) and not is_time_for_as_much():
+            self._notes += (f"{AS_IN_EVALUATION}: {_NO_TIME}",)
+        elif not alike and (asks or alike is False):
+            captured = self._captured(model, captured.example, first=captured)
             self._adopt(model, captured)
             small, shapes = self._check_evaluation(model, captured.example)
-            alike = trains_alike(self, model, small)
-        if not alike and not captured.notes:
+            alike = trains_alike(self, model, small, gradients=asks)
+        if not alike and not any(note.startswith(AS_IN_EVALUATION) for note in self._notes):
             self._notes += (_TRAINING_NOTES[alike],)
         if not self._signature.batch:
             reason = self._structure.analysis.batch_axis.find().reason
             by = f" by {reason.operator}: {reason.text} {reason.where}" if reason else ""
             note = f"the batch size is fixed to {self._signature.batch_size}{by}"
             self._notes += (note.rstrip(),)
+        self._check_sizes(model, small, shapes)
         broken = broken_choices(self, small, shapes)
         for name, problem in broken.items():
             self._notes += (f"{name} is left whole: cutting it failed ({problem})",)
@@ -162,6 +215,18 @@ class Elastic(nn.Module):
         if broken:
             self._left_whole = frozenset(broken)
             self._build()
+
+    def _check_sizes(self, model: nn.Module, example: Example, want: Shapes) -> None:
+        """Leaves out the sizes of the input at which a graph is not the model."""
+        for size in list(self._smaller):
+            assert self._resizing is not None
+            plan = dataclasses.replace(self._full, is_full=False, pieces={}, input_size=size)
+            smaller = resize_example(example, self._resizing, size)
+            problem = size_problem(self, plan, model, example, smaller, want)
+            if problem:
+                self._notes += (f"{self._resizing.name} {size} is not offered: {problem}",)
+                del self._smaller[size]
+        self._build()
 
     def _check_evaluation(self, model: nn.Module, example: Example) -> tuple[Example, Shapes]:
         """Compares in evaluation, and fixes the batch where another does not run.
@@ -264,6 +329,9 @@ class Elastic(nn.Module):
         graph = self._extracted_graph(plan)
         if checked_preference(prefer) == "graph":
             return Extraction(network=graph, kind="graph", reason="it was asked for")
+        if plan.input_size is not None:
+            reason = "its input is made smaller first, which the model's own classes do not do"
+            return Extraction(network=graph, kind="graph", reason=reason)
         return self._native.extraction(
             self._structure, plan, graph, any_batch=self.batch_size is None
         )
@@ -271,11 +339,21 @@ class Elastic(nn.Module):
     def _extracted_graph(self, plan: Plan) -> nn.Module:
         """A plan as a module around its graph, with tensors of its own."""
         places = (self._device, self._cutter.device)
+        runners, resize = self._runners, []
+        if plan.input_size is not None and self._resizing is not None:
+            runners = self._smaller_runners[plan.input_size]
+            resize = self._resizing.calls(plan.input_size)
         specialisers = [
             Specialiser(
-                self._structure, runner.one, plan, runner.dropped(plan), self._signature, places
+                self._structure,
+                runner.one,
+                plan,
+                runner.dropped(plan),
+                self._signature,
+                places,
+                resize,
             )
-            for runner in self._runners
+            for runner in runners
         ]
         graphs = [specialiser.build() for specialiser in specialisers]
         kept = self._kept({name for s in specialisers for name in s.stored})
@@ -292,7 +370,7 @@ class Elastic(nn.Module):
             self._class_name,
             {False: graphs[0], True: graphs[-1]},
             self._signature,
-            {False: self._captures[0].out_spec, True: self._captures[-1].out_spec},
+            {False: runners[0].one.out_spec, True: runners[-1].one.out_spec},
             parameters,
             buffers,
             {name: block for s in specialisers for name, block in s.blocks.items()},
@@ -301,23 +379,17 @@ class Elastic(nn.Module):
 
     def _kept(self, read: set[str]) -> list[str]:
         """The tensors of a sub-network: those its graphs read, and those no graph ever did."""
-        ever = {name for runner in self._runners for name in runner.program.stored}
+        runners = [*self._runners, *(r for rs in self._smaller_runners.values() for r in rs)]
+        ever = {name for runner in runners for name in runner.program.stored}
         left_out = ever - read
         left_out |= {counter_of(name) for name in left_out if name.endswith("running_mean")}
         names = [*self._names.parameters, *self._names.buffers]
         return [name for name in names if name in read or name not in left_out]
 
     def _own_tensors(self, plan: Plan, names: Sequence[str]) -> dict[str, Tensor]:
-        tensors, own = self.tensors(), {}
-        for name in names:
-            tensor = tensors[name]
-            cut = self._cutter.cut_in_order(name, plan.counts, plan.windows, self._orders)
-            value = cut(tensor.detach()).clone(memory_format=torch.contiguous_format)
-            is_parameter = isinstance(tensor, nn.Parameter)
-            own[name] = (
-                nn.Parameter(value, requires_grad=tensor.requires_grad) if is_parameter else value
-            )
-        return own
+        shared = self.tensors()
+        chosen = {name: shared[name] for name in names}
+        return self._cutter.own(chosen, plan.counts, plan.windows, self._orders)
 
     def without_blocks(self, blocks: Mapping[str, Sequence[int]]) -> SubNetwork:
         """The full network without some blocks, given by stage name and position in the stage."""
@@ -337,7 +409,8 @@ class Elastic(nn.Module):
         kept = self.plan(self._space.validate(config)).blocks
         return {
             f"{stage.name}.depth": [b.name for b in stage.blocks if b.name not in kept]
-            for stage in self._structure.stages
+            for stage in _stages(self._structure)
+            if stage in self._structure.stages or f"{stage.name}.depth" in self._space
         }
 
     def report(self) -> Report:
@@ -442,9 +515,13 @@ class Elastic(nn.Module):
         counts = tuple(int(config.get(axis.name, axis.size)) for axis in structure.axes)
         windows = tuple(int(config.get(f"{k.name}.kernel", k.size)) for k in structure.kernels)
         kept = set()
-        for stage in structure.stages:
+        for stage in _stages(structure):
             depth = int(config.get(f"{stage.name}.depth", len(stage.blocks)))
             kept |= {stage.blocks[i].name for i in self._block_orders[stage.name][:depth]}
+        size = None
+        if self._resizing is not None:
+            chosen = int(config.get(self._resizing.name, self._resizing.size))
+            size = None if chosen == self._resizing.size else chosen
         taken = {
             site.choice: str(config.get(site.choice, site.options[0])) for site in structure.swaps
         }
@@ -452,15 +529,20 @@ class Elastic(nn.Module):
             all(taken[site.choice] == site.options[0] for site in structure.swaps)
             and counts == tuple(axis.size for axis in structure.axes)
             and windows == tuple(kernel.size for kernel in structure.kernels)
-            and len(kept) == len({b.name for stage in structure.stages for b in stage.blocks})
+            and size is None
+            and len(kept) == len({b.name for stage in _stages(structure) for b in stage.blocks})
         )
         kept |= {site.key(taken[site.choice]) for site in structure.swaps}
-        return Plan(counts, windows, frozenset(kept), is_full, {})
+        return Plan(counts, windows, frozenset(kept), is_full, {}, size)
 
     def run(self, plan: Plan, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Runs a plan on the arguments of a call."""
-        runner = self._runners[-1 if self.training else 0]
         leaves = self._signature.flatten(args, kwargs)
+        runners = self._runners
+        if plan.input_size is not None and self._resizing is not None:
+            runners = self._smaller_runners[plan.input_size]
+            leaves = self._resizing.apply(leaves, plan.input_size)
+        runner = runners[-1 if self.training else 0]
         leaf = self._signature.batch_leaf
         batch = self._signature.batch_size if leaf is None else int(leaves[leaf].shape[0])
         outputs = runner.run(plan, self._cutter, self.training, batch, leaves)
@@ -472,7 +554,7 @@ class Elastic(nn.Module):
         self._cutter = Cutter(self._structure, device)
         self._plans.clear()
         self._full.pieces.clear()
-        for runner in self._runners:
+        for runner in (*self._runners, *(r for rs in self._smaller_runners.values() for r in rs)):
             runner.program.move(device)
         return self
 
@@ -493,6 +575,12 @@ class Elastic(nn.Module):
         return twin
 
 
+def _stages(structure: Structure) -> list[Stage]:
+    """Stages of layers, and of the parts within them."""
+    return [*structure.stages, *structure.parts]
+
+
+_NO_TIME = "a graph for training would take longer than the time limit (time_limit_s)"
 _TRAINING_NOTES = {
     None: "training mode could not be checked: the model does not run on the example in it",
     False: "training mode differs from the model's own: something in it is not captured",

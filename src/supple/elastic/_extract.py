@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,7 @@ class Specialiser:
         dropped: The branches that are left out.
         signature: How the network is called.
         places: The device of the model when captured, and the one that takes its place.
+        resize: For inputs that are made smaller first their position, and what does that.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Specialiser:
         dropped: Sequence[Branch],
         signature: Signature,
         places: tuple[torch.device, torch.device],
+        resize: Sequence[tuple[int, Callable[..., Any], tuple[Any, ...]]] = (),
     ) -> None:
         self._structure = structure
         self._one = one
@@ -60,6 +62,7 @@ class Specialiser:
         self._edits = planned_edits(structure, one)
         self._signature = signature
         self._places = places
+        self._resize = {position: (function, arguments) for position, function, arguments in resize}
         self._skips = {b.join: b for b in dropped if b.join.target is not CHOOSE}
         self._taken = {
             branch.join: branch
@@ -84,6 +87,12 @@ class Specialiser:
                 name = self._signature.names[int(source.name)]
                 self._made[node] = self.graph.placeholder(name)
                 self._inputs.append(self._made[node])
+        for node, source in self._one.sources.items():
+            if source.kind == "input" and int(source.name) in self._resize:
+                function, arguments = self._resize[int(source.name)]
+                self._made[node] = self.graph.call_function(
+                    function, (self._made[node], *arguments)
+                )
         for node in self._one.calls:
             if node not in self._left_out:
                 self._made[node] = self._copy(node)
@@ -176,8 +185,7 @@ class Specialiser:
         if isinstance(value, Flag):
             return self._in_training()
         if isinstance(value, Average):
-            is_alone = len(self._structure.analysis.captures) == 1
-            mode = self._in_training() if is_alone else self._one.is_training
+            mode = self._in_training() if self._one.is_alone else self._one.is_training
             return self.graph.call_function(averaging_step, (self._stored(value.counter), mode))
         if isinstance(value, Padding):
             return value.at(self._plan.windows[value.index])

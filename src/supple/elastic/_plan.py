@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from supple.elastic._cutting import Cut, Cutter
 from supple.elastic._skeleton import owner_of
@@ -28,8 +28,10 @@ class Plan:
     Attributes:
         counts: For each axis how many indices.
         windows: For each kernel its window.
-        blocks: Names of the kept blocks, and keys of the alternatives that are taken.
+        blocks: Names of the kept blocks and of their kept parts, and keys of the alternatives
+            that are taken.
         is_full: Everything is kept.
+        input_size: The side or length to which the input is made smaller; None leaves it.
         pieces: For each graph, how each of its stored tensors is cut; worked out when first used.
     """
 
@@ -38,6 +40,7 @@ class Plan:
     blocks: frozenset[str]
     is_full: bool
     pieces: dict[int, list[Cut | None]]
+    input_size: int | None = None
 
 
 class GraphRunner:
@@ -60,19 +63,7 @@ class GraphRunner:
         device: torch.device,
     ) -> None:
         self.one = one
-        self.branches = [
-            (block.name, branch)
-            for stage in structure.stages
-            for block in stage.blocks
-            for branch in block.branches
-            if branch.join.graph is one.graph
-        ]
-        self.branches += [
-            (key, branch)
-            for site in structure.swaps
-            for key, branch in site.keyed
-            if branch.join.graph is one.graph
-        ]
+        self.branches = _branches_of(structure, one)
         self.program = Program(structure, one, [branch for _, branch in self.branches], device)
         self.statistics = Statistics.of(one, canonical)
         self._holders = [owner_of(net, name) for name in self.program.stored]
@@ -82,7 +73,10 @@ class GraphRunner:
 
     def dropped(self, plan: Plan) -> list[Branch]:
         """The branches of this graph that a plan leaves out."""
-        return [branch for name, branch in self.branches if name not in plan.blocks]
+        kept = self._kept(plan)
+        return [
+            branch for (_, branch), is_kept in zip(self.branches, kept, strict=True) if not is_kept
+        ]
 
     def run(
         self, plan: Plan, cutter: Cutter, training: bool, batch: int, leaves: Sequence[Any]
@@ -124,4 +118,23 @@ class GraphRunner:
         return pieces
 
     def _kept(self, plan: Plan) -> list[bool]:
-        return [name in plan.blocks for name, _ in self.branches]
+        return [plan.blocks.issuperset(names) for names, _ in self.branches]
+
+
+def _branches_of(structure: Structure, one: Capture) -> list[tuple[tuple[str, ...], Branch]]:
+    """The branches of a graph, each with the names that must all be kept for it to run."""
+    names: dict[fx.Node, tuple[str, ...]] = {}
+    branches: dict[fx.Node, Branch] = {}
+    for stage in (*structure.stages, *structure.parts):
+        for block in stage.blocks:
+            for branch in block.branches:
+                if branch.join.graph is one.graph:
+                    names[branch.join] = (*names.get(branch.join, ()), block.name)
+                    branches[branch.join] = branch
+    found = [(names[join], branch) for join, branch in branches.items()]
+    return found + [
+        ((key,), branch)
+        for site in structure.swaps
+        for key, branch in site.keyed
+        if branch.join.graph is one.graph
+    ]

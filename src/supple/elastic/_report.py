@@ -141,7 +141,7 @@ def make_report(
             )
         )
 
-    for stage in structure.stages:
+    for stage in (*structure.stages, *structure.parts):
         inside = {p for block in stage.blocks for p in block.parameters}
         names = [block.name for block in stage.blocks]
         add(f"{stage.name}.depth", "depth", len(names), names, inside)
@@ -153,6 +153,9 @@ def make_report(
         add(axis.name, axis.role, axis.size, members, {m.tensor for m in axis.members})
     for kernel in structure.kernels:
         add(f"{kernel.name}.kernel", "kernel", kernel.size, [kernel.weight], {kernel.weight})
+    for name, choice in choices.items():
+        if choice.kind == "resolution":
+            add(name, choice.kind, int(choice.options[-1]), [], set())
     macs, elastic_macs = macs_of(structure, choices)
     return Report(
         elastic=tuple(rows),

@@ -38,7 +38,11 @@ class Names:
 
 
 def copy_weights(net: nn.Module, model: nn.Module, captures: Iterable[Capture]) -> Names:
-    """Gives a network copies of a model's parameters, buffers and constants, tied as there."""
+    """Gives a network copies of a model's parameters, buffers and constants, tied as there.
+
+    Copies of parameters that it already has stay; nothing has changed them yet.
+    """
+    held = dict(net.named_parameters(remove_duplicate=False))
     first: dict[int, str] = {}
     canonical: dict[str, str] = {}
     copied: dict[str, nn.Parameter | Tensor] = {}
@@ -48,7 +52,7 @@ def copy_weights(net: nn.Module, model: nn.Module, captures: Iterable[Capture]) 
     for name, parameter in model.named_parameters(remove_duplicate=False):
         key = canonical[name] = first.setdefault(id(parameter), name)
         if key == name:
-            parameters[name] = _twin(parameter)
+            parameters[name] = held[name] if name in held else _twin(parameter)
         parameters[name] = parameters[key]
     for name, buffer in model.named_buffers(remove_duplicate=False):
         key = canonical[name] = first.setdefault(id(buffer), name)

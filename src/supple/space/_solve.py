@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -124,10 +124,25 @@ class Solver:
             group = self.groups[column]
             found = self.solve(group, canonical[row], first)
             if found is None:
-                raise unsatisfiable(group)
+                raise unsatisfiable(self._conflict(group, canonical[row]))
             for position, index in found.items():
                 fixed[row, position] = index
         return self.table.canonical(fixed)
+
+    def _conflict(self, group: Group, row: Genes) -> Group:
+        """As few of the group's constraints as still leave no config."""
+        kept = list(group.constraints)
+        for constraint in group.constraints:
+            fewer = [other for other in kept if other is not constraint]
+            if fewer and not Solver(self.table, fewer)._has_solution(row):
+                kept = fewer
+        return replace(group, constraints=tuple(kept))
+
+    def _has_solution(self, row: Genes) -> bool:
+        try:
+            return all(self.solve(group, row) is not None for group in self.groups)
+        except SpaceError:  # given up: who knows
+            return True
 
     def repair_one(self, row: Genes, first: Sequence[int] = ()) -> Genes:
         """One row repaired."""
@@ -260,6 +275,8 @@ def unsatisfiable(group: Group, *, given_up: bool = False) -> SpaceError:
         )
     return SpaceError(
         f"no config of this space satisfies these constraints: {named}.",
-        why="Every combination of the options they speak about breaks at least one of them.",
+        why="Every combination of the options they speak about breaks at least one of them; "
+        "without any one of them there would be some.",
         hint="loosen a bound, or give the choices options in common.",
+        constraints=[str(constraint) for constraint in group.constraints],
     )

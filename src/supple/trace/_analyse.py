@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,9 @@ from torch import fx
 
 from supple.trace._axis import ONE, Axis, Reason, fix
 from supple.trace._capture import Capture
+from supple.trace._deadline import check_time
 from supple.trace._graph import memory_of, named_arguments, writes
+from supple.trace._numbers import Numbers
 from supple.trace._operation import Axes, Operation
 from supple.trace._places import user_frame
 from supple.trace._sizes import is_unknown, plain_shape, plain_shapes
@@ -53,6 +56,7 @@ class Analysis:
         shapes: Shape of every parameter and buffer by canonical name.
         canonical: Canonical name of every parameter and buffer, for tied ones the first.
         batch: Leaves of the input (by position) whose dimension 0 is the batch.
+        cuts_experts: The experts of a mixture may be fewer.
     """
 
     def __init__(
@@ -61,6 +65,8 @@ class Analysis:
         shapes: Mapping[str, tuple[int, ...]],
         canonical: Mapping[str, str],
         batch: frozenset[int],
+        *,
+        cuts_experts: bool = False,
     ) -> None:
         self.captures = captures
         self.canonical = canonical
@@ -72,12 +78,15 @@ class Analysis:
         self.batch_axis = Axis(0, is_runtime=True)
         self.batch_leaves = batch
         self.unknown: list[str] = []
-        self._inputs: dict[str, Axes] = {}
+        self.numbers = Numbers() if cuts_experts else None
+        self._inputs: dict[tuple[str, tuple[int, ...]], Axes] = {}
         self._written = {
             memory_of(n) for one in captures for call in one.calls for n in writes(call)
         }
         for one in captures:
             self._run(one)
+        if self.numbers is not None:
+            self.numbers.settle(self.stored.values())
 
     # -- what rules call ----------------------------------------------------------------------
     def has_axes(self, node: Any) -> bool:
@@ -140,9 +149,12 @@ class Analysis:
             if node.op == "placeholder":
                 self.values[node] = self._placeholder(one, node)
             elif node.op == "call_function":
+                check_time(partial(self.where, node))
                 self.values[node] = self._call(node)
         for leaf in one.outputs:
             if isinstance(leaf, fx.Node) and self.has_axes(leaf):
+                if self.numbers is not None and leaf in self.numbers.of:
+                    fix(self.numbers.of[leaf], Reason("output", "is numbered in an output"))
                 for axis in self.axes_of(leaf):
                     fix(axis, Reason("output", "is an output of the model"))
 
@@ -157,9 +169,10 @@ class Analysis:
             if source.name not in self.stored:
                 self.stored[source.name] = tuple(_stored(n) for n in value.shape)
             return self.stored[source.name]
-        if source.name not in self._inputs:
-            self._inputs[source.name] = self._input_axes(value, int(source.name))
-        return self._inputs[source.name]
+        key = (source.name, plain_shape(value))  # there may be a graph for each size of the input
+        if key not in self._inputs:
+            self._inputs[key] = self._input_axes(value, int(source.name))
+        return self._inputs[key]
 
     def _input_axes(self, value: torch.Tensor, leaf: int) -> Axes:
         reason = Reason("input", "is an input of the model")
@@ -177,6 +190,8 @@ class Analysis:
             if not _is_check(node):
                 self._fix_what_is_read(op)
             return None
+        if self.numbers is not None:
+            self.numbers.pass_on(op)
         if function is not None:
             try:
                 return _checked(function(op), value)

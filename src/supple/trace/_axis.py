@@ -40,6 +40,7 @@ class Axis:
         if_stored: Why the atom is fixed should it turn out to be a size of a stored tensor; it is
             numbered, so its indices may change in number (the batch) but not in order.
         role: What the atom is to the network, for naming: ``"width"``, ``"heads"``, …
+        least: Fewest indices that the graph can do with (as many as a ``topk`` picks).
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class Axis:
         "is_runtime",
         "is_stored",
         "kind",
+        "least",
         "parts",
         "reason",
         "role",
@@ -66,6 +68,7 @@ class Axis:
         self.is_stored = False
         self.if_stored: Reason | None = None
         self.role = ""
+        self.least = 1
 
     def find(self) -> Axis:
         """The root that this axis stands for."""
@@ -253,6 +256,7 @@ def _inherit(part: Axis, atom: Axis, reason: Reason) -> None:
     """What is known of an atom holds for the parts of what stands for it."""
     part.is_stored = part.is_stored or atom.is_stored
     part.role = part.role or atom.role
+    part.least = min(part.size, max(part.least, atom.least))
     if atom.is_runtime or atom.reason is not None:
         pin(part, atom.reason or reason)
     elif part.is_runtime and part.is_stored:
@@ -276,6 +280,7 @@ def _merge_state(atom: Axis, other: Axis, reason: Reason) -> None:
     other.reason = fixed
     other.is_runtime = is_runtime
     other.role = other.role or atom.role
+    other.least = max(other.least, atom.least)
 
 
 def _refine(atom: Axis, kind: Literal["product", "concat"], sizes: Sequence[int]) -> list[Axis]:
@@ -288,6 +293,7 @@ def _refine(atom: Axis, kind: Literal["product", "concat"], sizes: Sequence[int]
         part = Axis(size, reason=atom.reason or atom.if_stored)
         part.is_stored = atom.is_stored
         part.role = atom.role
+        part.least = min(size, atom.least)
         if atom.is_runtime:
             part.reason = Reason("reshape", "the batch is split into factors")
         parts.append(part)

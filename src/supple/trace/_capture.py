@@ -10,7 +10,7 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, redirect_stderr
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from torch.export.graph_signature import InputKind
 from torch.utils import _pytree as pytree
 
 from supple.errors import ExampleError, TraceError
+from supple.trace._deadline import OutOfTime, is_over, limited_calls
 from supple.trace._graph import clean
 from supple.trace._modes import (
     averaging_modules,
@@ -27,7 +28,7 @@ from supple.trace._modes import (
     in_mode,
     switching_modules,
 )
-from supple.trace._places import user_line
+from supple.trace._places import forward_line, user_line
 from supple.trace._swap import all_alternatives
 
 __all__ = ["Capture", "Example", "capture", "same_randomness", "split_example"]
@@ -64,6 +65,7 @@ class Capture:
             training mode.
         averaging: Those of the batch norms whose running statistics are plain averages
             (``momentum=None``).
+        is_alone: The graph serves both modes.
     """
 
     graph: fx.Graph
@@ -74,6 +76,7 @@ class Capture:
     constants: dict[str, torch.Tensor] = field(default_factory=dict)
     switching: frozenset[str] = frozenset()
     averaging: frozenset[str] = frozenset()
+    is_alone: bool = True
 
     @property
     def calls(self) -> list[fx.Node]:
@@ -124,27 +127,44 @@ def capture(model: nn.Module, example: Example, *, training: bool = False) -> Ca
         TraceError: The model cannot be captured; the message names the line of the model.
     """
     args, kwargs = split_example(example)
-    _check_has_values(model)
+    _check_is_plain(model)
     averaging = frozenset(name for name, _ in averaging_modules(model))
     with in_mode(model, training), averaging_norms(model), all_alternatives(model):
         found = _export(model, args, kwargs, training)
     return replace(found, averaging=averaging)
 
 
-def _check_has_values(model: nn.Module) -> None:
-    for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
+def _check_is_plain(model: nn.Module) -> None:
+    """Modules in Python, tensors with values in plain memory."""
+    name = type(model).__name__
+    for path, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            which = f"'{path}' of {name}" if path else name
+            raise TraceError(
+                f"{which} is compiled by TorchScript.",
+                why="torch.export captures modules that are written in Python.",
+                hint="pass the module that was compiled.",
+            )
+    for key, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if nn.parameter.is_lazy(tensor):
             raise TraceError(
-                f"'{name}' of {type(model).__name__} has no shape yet.",
+                f"'{key}' of {name} has no shape yet.",
                 why="A lazy module takes its shape from the first input.",
                 hint="call the model once before: model(*example).",
-                tensor=name,
+                tensor=key,
             )
         if tensor.is_meta:
             raise TraceError(
-                f"'{name}' of {type(model).__name__} is on the device 'meta': it has no values.",
+                f"'{key}' of {name} is on the device 'meta': it has no values.",
                 hint="load weights first: model.to_empty(device='cpu'), then load_state_dict.",
-                tensor=name,
+                tensor=key,
+            )
+        if tensor.layout is not torch.strided:
+            raise TraceError(
+                f"'{key}' of {name} is stored as {tensor.layout}.",
+                why="Only what is stored densely can be cut along its dimensions.",
+                hint=f"store it densely before: model.{key}.to_dense().",
+                tensor=key,
             )
 
 
@@ -163,9 +183,11 @@ def same_randomness(tensors: Any) -> Iterator[None]:
 @contextmanager
 def _exporting() -> Iterator[None]:
     """Attention layer by layer instead of in one fused call, and no talk about torch's inside."""
-    logger = logging.getLogger("torch.fx.experimental.symbolic_shapes")
-    level, is_fused = logger.level, torch.backends.mha.get_fastpath_enabled()
-    logger.setLevel(logging.CRITICAL)
+    names = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
+    loggers = [logging.getLogger(name) for name in names]
+    levels, is_fused = [x.level for x in loggers], torch.backends.mha.get_fastpath_enabled()
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         # When it fails, the exporter prints the whole graph it had so far.
@@ -174,21 +196,36 @@ def _exporting() -> Iterator[None]:
             warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not")
             yield
     finally:
-        logger.setLevel(level)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
         torch.backends.mha.set_fastpath_enabled(is_fused)
+
+
+def _exported(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> torch.export.ExportedProgram:
+    """What ``torch.export`` gives, with an eye on the time where that can be."""
+    with same_randomness((args, kwargs)), _exporting():
+        try:
+            with limited_calls():
+                return torch.export.export(model, args, kwargs, strict=False)
+        except Exception as error:
+            # The compiler behind torch.cond and its like does not run where calls are watched.
+            if not type(error).__module__.startswith("torch._dynamo"):
+                raise
+            return torch.export.export(model, args, kwargs, strict=False)
 
 
 def _export(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], is_training: bool
 ) -> Capture:
     try:
-        with ExitStack() as stack:
-            stack.enter_context(same_randomness((args, kwargs)))
-            stack.enter_context(_exporting())
-            program = torch.export.export(model, args, kwargs, strict=False)
+        program = _exported(model, args, kwargs)
     except SyntaxError:
         raise
     except Exception as error:
+        if isinstance(error, OutOfTime) or is_over():
+            raise OutOfTime(user_line(error)) from error
         _raise_clearly(model, args, kwargs, error)
     sources = _sources(program)
     clean(program.graph_module)
@@ -206,7 +243,7 @@ def _export(
 def _raise_clearly(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], error: Exception
 ) -> None:
-    place = user_line(error)
+    place = user_line(error) or forward_line(model)
     shapes = [tuple(v.shape) for v in pytree.tree_leaves((args, kwargs)) if hasattr(v, "shape")]
     try:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):

@@ -107,7 +107,42 @@ def clean(module: fx.GraphModule) -> None:
     for node in reversed(list(module.graph.nodes)):
         if node.target is torch.ops.aten._assert_tensor_metadata.default or _is_self_copy(node):
             module.graph.erase_node(node)
+    _spare_results(module.graph)
     remove_unused(module.graph)
+
+
+# Their gradients need what they returned, so nothing may be written into it.
+_REMEMBERED = frozenset(
+    f"aten::{name}"
+    for name in ("_softmax", "exp", "log_softmax", "sigmoid", "softmax", "sqrt", "rsqrt", "tanh")
+)
+
+
+def _spare_results(graph: fx.Graph) -> None:
+    """What is written into a result that a gradient needs becomes a new tensor.
+
+    The model's own code may do that inside a ``torch.autograd.Function``, whose ``backward`` the
+    exporter does not record.
+    """
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    for node in list(graph.nodes):
+        written = writes(node)
+        if len(written) != 1 or written[0] is not node.args[0]:
+            continue
+        source = getattr(getattr(written[0].target, "_schema", None), "name", "")
+        other = _out_of_place(node)
+        is_last = all(order[user] <= order[node] for user in written[0].users)
+        if source in _REMEMBERED and other is not None and is_last:
+            node.target = other
+
+
+def _out_of_place(node: fx.Node) -> torch._ops.OpOverload | None:
+    """The operator that computes the same into a new tensor."""
+    namespace, _, name = node.target._schema.name.partition("::")  # type: ignore[union-attr]
+    packet = getattr(getattr(torch.ops, namespace), name.removesuffix("_"), None)
+    overload = node.target._schema.overload_name or "default"  # type: ignore[union-attr]
+    found = getattr(packet, overload, None) if name.endswith("_") else None
+    return found if isinstance(found, torch._ops.OpOverload) else None
 
 
 def remove_unused(graph: fx.Graph) -> None:

@@ -103,6 +103,44 @@ class Operation:
         for axis in [axes] if isinstance(axes, Axis) else axes:
             fix(axis, self.reason(text))
 
+    def score(self, axis: Axis, text: str, *, least: int = 1) -> None:
+        """This axis is normalised or ranked: it may not be cut, unless it is one of experts."""
+        numbers = self.analysis.numbers
+        if numbers is None or not numbers.score(self, axis, text, least=least):
+            self.fix(axis, text)
+
+    def numbered(self, argument: Any) -> Axis | None:
+        """The axis whose indices a tensor of integers holds, where that is known."""
+        numbers = self.analysis.numbers
+        return None if numbers is None else numbers.of.get(argument)
+
+    def ranks(self, axis: Axis) -> None:
+        """The call gives values and their positions along this axis."""
+        if self.analysis.numbers is not None:
+            self.analysis.numbers.ranked[self.node] = axis
+
+    def gives_numbers(self, axis: Axis) -> None:
+        """The call gives positions along this axis."""
+        if self.analysis.numbers is not None:
+            self.analysis.numbers.of[self.node] = axis
+
+    def counts(self, node: fx.Node, *, are: bool = False) -> bool:
+        """Whether a tensor counts something for every index of an axis (or that it does)."""
+        numbers = self.analysis.numbers
+        if numbers is None:
+            return False
+        if are or (node in numbers.counts and node is not self.node):
+            numbers.counts |= {node, self.node}
+        return node in numbers.counts
+
+    def look_up(self, axis: Axis, numbers: Any, text: str) -> None:
+        """The axis is looked up by numbers: it is theirs, or else it stays whole."""
+        other = self.numbered(numbers)
+        if other is not None and other.size == axis.size:
+            self.unify(axis, other)
+            return
+        self.fix((axis, *([other] if other is not None else [])), text)
+
     def pin(self, axes: Axis | Iterable[Axis], text: str) -> None:
         """These axes keep the size they have in the example, the batch too."""
         for axis in [axes] if isinstance(axes, Axis) else axes:

@@ -70,12 +70,11 @@ def planned_edits(structure: Structure, one: Capture) -> dict[fx.Node, Edit]:
         edit = analysis.edits.get(node)
         if edit is not None:
             edits[node] = Edit(edit.target, dict(edit.arguments), dict(edit.literals))
-    is_alone = len(analysis.captures) == 1
     for node in one.calls:
         mode, path = _mode_argument(node), module_path(node)
         if mode is None:
             continue
-        if is_alone and path in one.switching and named_arguments(node)[mode] is False:
+        if one.is_alone and path in one.switching and named_arguments(node)[mode] is False:
             _edit(edits, node).literals[mode] = Flag()
         if path in one.averaging:
             counter = analysis.canonical[f"{path}.num_batches_tracked".lstrip(".")]

@@ -7,8 +7,10 @@ of one container on one residual stream are a stage, whose depth is a choice.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import fx
@@ -16,11 +18,12 @@ from torch import fx
 from supple.errors import TraceError
 from supple.trace._analyse import Analysis
 from supple.trace._capture import Capture
+from supple.trace._deadline import check_time
 from supple.trace._graph import memory_of, module_path, writes
 from supple.trace._sizes import plain_shape
 from supple.trace._swap import CHOOSE, SwapSite
 
-__all__ = ["Block", "Branch", "Stage", "find_stages", "find_swaps"]
+__all__ = ["Block", "Branch", "Stage", "find_parts", "find_stages", "find_swaps"]
 
 
 @dataclass(frozen=True)
@@ -76,12 +79,12 @@ class Stage:
 def find_stages(analysis: Analysis) -> list[Stage]:
     """The stages whose depth may be chosen; a block counts if every graph of the model has it."""
     per_graph = [_blocks(_branches(analysis, one), analysis) for one in analysis.captures]
-    if len(per_graph) == 2:
-        first, second = per_graph
-        common = [k for k in first if k in second and _same(first[k], second[k])]
-        merged = {k: Block(k, (*first[k].branches, *second[k].branches)) for k in common}
-    else:
-        merged = per_graph[0]
+    first, *others = per_graph
+    common = [k for k in first if all(k in one and _same(first[k], one[k]) for one in others)]
+    merged = {
+        k: Block(k, tuple(branch for one in per_graph for branch in one[k].branches))
+        for k in common
+    }
     stages: dict[tuple[str, int], list[Block]] = {}
     for block in merged.values():
         stream = analysis.axes_of(block.branches[0].join)
@@ -95,6 +98,47 @@ def find_stages(analysis: Analysis) -> list[Stage]:
             name = blocks[0].name if blocks[0].name not in taken else f"{name}.{len(named)}"
         named.append(Stage(name, tuple(blocks)))
     return named
+
+
+def find_parts(analysis: Analysis, stages: Iterable[Stage]) -> list[Stage]:
+    """The branches of layers that have several, as stages of their own: all attentions, all MLPs.
+
+    A part is named by the module that holds most of its parameters.
+    """
+    found: list[Stage] = []
+    for stage in stages:
+        parts: dict[str, list[Block]] = {}
+        for block in stage.blocks:
+            for label, branches in _labelled(analysis, block).items():
+                parts.setdefault(label, []).append(Block(f"{block.name}.{label}", branches))
+        found += [Stage(f"{stage.name}.{label}", tuple(own)) for label, own in parts.items()]
+    return found
+
+
+def _labelled(analysis: Analysis, block: Block) -> dict[str, tuple[Branch, ...]]:
+    """The branches of a block by what they are, over all graphs; none if there is only one."""
+    by_graph: dict[fx.Graph, list[Branch]] = {}
+    for branch in block.branches:
+        by_graph.setdefault(branch.join.graph, []).append(branch)
+    ranks = list(zip(*by_graph.values(), strict=True))
+    if len(ranks) < 2:
+        return {}
+    labels = [_label(analysis, block, same[0]) for same in ranks]
+    unique = [
+        label if labels.count(label) == 1 else f"{label}{labels[: i + 1].count(label)}"
+        for i, label in enumerate(labels)
+    ]
+    return dict(zip(unique, ranks, strict=True))
+
+
+def _label(analysis: Analysis, block: Block, branch: Branch) -> str:
+    """The part of the block that holds most of a branch's parameters."""
+    sizes: dict[str, int] = {}
+    for name in sorted(branch.parameters):
+        inner = name.removeprefix(f"{block.name}.").rpartition(".")[0].partition(".")[0]
+        size = math.prod(axis.size for axis in analysis.stored[name])
+        sizes[inner] = sizes.get(inner, 0) + size
+    return max(sizes, key=sizes.__getitem__, default="") or "branch"
 
 
 def find_swaps(analysis: Analysis) -> list[SwapSite]:
@@ -194,6 +238,7 @@ def _branches(analysis: Analysis, one: Capture) -> list[Branch]:
         if node.kwargs.get("alpha", 1) != 1 or len(node.args) != 2:
             continue
         left, right = node.args
+        check_time(partial(analysis.where, node))
         if not isinstance(left, fx.Node) or not isinstance(right, fx.Node) or left is right:
             continue
         for skip, end in ((left, right), (right, left)):

@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 __all__ = ["is_unknown", "plain_shape", "plain_shapes", "plain_size"]
 
 _BEYOND = 2**40  # larger than any real dimension
+_DIVIDES = 2**10 * 3**4 * 5**2 * 7 * 11 * 13
 
 
 def plain_size(size: Any) -> int:
@@ -30,7 +31,8 @@ def plain_size(size: Any) -> int:
 
 def _stand_in(symbol: str) -> int:
     number = int("".join(c for c in symbol if c.isdigit()) or 0)
-    return _BEYOND + 15 + 2 * number * 3_000_017  # 2**40 + 15 is a prime
+    # A view may divide it; two that are not the same have nothing to do with each other.
+    return _DIVIDES * (_BEYOND + 15 + 2 * number * 3_000_017)  # 2**40 + 15 is a prime
 
 
 def is_unknown(size: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from torch import fx
 
 from supple.trace._analyse import Analysis
 from supple.trace._axis import Axis
-from supple.trace._residual import Stage, find_stages, find_swaps
+from supple.trace._residual import Stage, find_parts, find_stages, find_swaps
 from supple.trace._swap import SwapSite
 
 __all__ = ["ElasticAxis", "ElasticKernel", "FixedAxis", "Member", "Structure"]
@@ -31,10 +32,11 @@ class ElasticAxis:
 
     Attributes:
         name: Name of the choice: the first parameter it cuts, and what it is there.
-        role: ``"width"``, ``"heads"``, ``"head_size"`` or ``"groups"``.
+        role: ``"width"``, ``"heads"``, ``"head_size"``, ``"groups"`` or ``"experts"``.
         size: Number of indices in the full network.
         axis: The atom.
         members: Every dimension of a parameter or buffer that contains the atom.
+        least: Fewest indices that the graph can do with.
     """
 
     name: str
@@ -42,6 +44,7 @@ class ElasticAxis:
     size: int
     axis: Axis
     members: tuple[Member, ...]
+    least: int = 1
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,13 @@ class Structure:
     Args:
         analysis: The finished analysis.
         parameters: Canonical names of the parameters (the rest are buffers), in model order.
+
+    Attributes:
+        axes: What may be cut.
+        stages: What may be left out: layers, blocks.
+        parts: Within their layers: all attentions, all MLPs.
+        swaps: What may be one of several.
+        kernels: What may have a smaller window.
     """
 
     def __init__(self, analysis: Analysis, parameters: Iterable[str]) -> None:
@@ -88,6 +98,7 @@ class Structure:
         self.axes = self._elastic_axes()
         self.index = {axis.axis: i for i, axis in enumerate(self.axes)}
         self.stages: list[Stage] = find_stages(analysis)
+        self.parts: list[Stage] = find_parts(analysis, self.stages)
         self.swaps: list[SwapSite] = find_swaps(analysis)
         self.kernels = self._kernels()
 
@@ -109,7 +120,9 @@ class Structure:
                 del members[atom]
         labels = _labels({a: positions[a] for a in members})
         return [
-            ElasticAxis(labels[atom], atom.role or "width", atom.size, atom, tuple(found))
+            ElasticAxis(
+                labels[atom], atom.role or "width", atom.size, atom, tuple(found), atom.least
+            )
             for atom, found in members.items()
         ]
 
@@ -139,7 +152,12 @@ class Structure:
     def fixed(self) -> list[FixedAxis]:
         """Every dimension of a parameter larger than one that has a fixed part, and why."""
         found = []
+        used = self._used()
         for name in self.parameters:
+            if name not in used:
+                size = math.prod(axis.size for axis in self.analysis.stored[name])
+                found.append(FixedAxis(name, size, "none", "no call uses it", ""))
+                continue
             for dim, axis in enumerate(self.analysis.stored.get(name, ())):
                 for atom in axis.atoms():
                     if atom.reason is not None and atom.size > 1:

@@ -84,8 +84,11 @@ def require_onnx(purpose: str, *, recorder: Recorder = "torchscript") -> None:
             raise MissingExtraError.of(package, "onnx", purpose)
 
 
-def session(model: bytes | Path, *, threads: int) -> Any:
-    """An ONNX Runtime session on the CPU with ``threads`` threads and quiet logging."""
+def session(model: bytes | Path, *, threads: int, sizes: Mapping[str, int] | None = None) -> Any:
+    """An ONNX Runtime session on the CPU with ``threads`` threads and quiet logging.
+
+    ``sizes`` fixes dimensions that the graph leaves open, so that it can be planned for them.
+    """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -93,6 +96,8 @@ def session(model: bytes | Path, *, threads: int) -> Any:
     options.inter_op_num_threads = 1
     # Idle threads would go on spinning while another network is timed.
     options.add_session_config_entry("session.force_spinning_stop", "1")
+    for name, size in (sizes or {}).items():
+        options.add_free_dimension_override_by_name(name, size)
     errors_only = 3
     options.log_severity_level = errors_only
     source = model if isinstance(model, bytes) else str(model)
@@ -110,8 +115,7 @@ def onnx_bytes(
     """The whole ONNX file of ``network`` in eval mode, recorded on ``example``."""
     require_onnx("An ONNX graph", recorder=recorder)
     if recorder == "torchscript":
-        assert not any_batch, "the torchscript recorder is used for one batch size only"
-        return _scripted(network, example)
+        return _scripted(network, example, any_batch=any_batch)
     program = _recorded(network, example, any_batch=any_batch, notes=notes or {})
     data: bytes = program.model_proto.SerializeToString()
     return data
@@ -196,8 +200,10 @@ def _recorded(
     return program
 
 
-def _scripted(network: nn.Module, example: Any) -> bytes:
-    named = named_inputs(network, example)
+def _scripted(network: nn.Module, example: Any, *, any_batch: bool) -> bytes:
+    """The file of the older recorder, which may take a number of the example for a constant."""
+    named, size = named_inputs(network, example), batch_size(example)
+    varying = {name: {0: "batch"} for name, tensor in named.items() if has_batch(tensor, size)}
     # The recorder writes to any file; its annotation names paths only.
     buffer: Any = io.BytesIO()
     with evaluating(network), recording():
@@ -207,6 +213,7 @@ def _scripted(network: nn.Module, example: Any) -> bytes:
             buffer,
             dynamo=False,
             input_names=list(named),
+            dynamic_axes=varying if any_batch else None,
         )
     data: bytes = buffer.getvalue()
     return data

@@ -7,7 +7,7 @@ name decides what is tried first, and only a network that computes the same is e
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
@@ -73,22 +73,24 @@ class Slot:
 def slots_of(network: nn.Module, sizes: Sizes) -> list[Slot]:
     """Every whole number of a tree of modules that may name a size, with what it may mean."""
     found: list[Slot] = []
-    data: set[int] = set()
+    data: dict[int, tuple[Any, dict[type, str]]] = {}
     modules: set[int] = set()
     for path, module in network.named_modules(remove_duplicate=False):
         if id(module) not in modules and not _is_torchs(module):
             modules.add(id(module))
-            found += _slots(module, path, sizes)
+            found += _slots(module, [path], sizes)
         for value in vars(module).values():
-            if _is_plain_data(value) and id(value) not in data:
-                data.add(id(value))
-                found += _slots(value, path, sizes)
+            if _is_plain_data(value):
+                # Kept by many modules, a config: what a number means shows where it is read.
+                data.setdefault(id(value), (value, {}))[1].setdefault(type(module), path)
+    for value, paths in data.values():
+        found += _slots(value, list(paths.values()), sizes)
     return found
 
 
-def _slots(owner: Any, path: str, sizes: Sizes) -> Iterator[Slot]:
+def _slots(owner: Any, paths: Sequence[str], sizes: Sizes) -> Iterator[Slot]:
     for attribute, item, value in _numbers(owner):
-        meant = sizes.named(path, value)
+        meant = sizes.named_at(paths, value)
         if meant:
             name = f"{type(owner).__module__}.{type(owner).__qualname__}"
             candidates = _ranked(attribute, meant)

@@ -14,7 +14,7 @@ from torch.utils import _pytree as pytree
 
 from supple.elastic._call import batch_of
 from supple.elastic._compare import relative_difference
-from supple.elastic._inputs import call_example
+from supple.elastic._inputs import call_example, resize_batch
 from supple.elastic._native._attributes import Slot, slots_of
 from supple.elastic._native._blocks import LeftIn, Way, leave_out, skipped_blocks
 from supple.elastic._native._extraction import Extraction
@@ -32,7 +32,7 @@ __all__ = ["Native"]
 
 _ALIKE = 1e-5  # relative difference up to which two networks count as the same
 _MOST_TRIES = 48
-_OTHER_BATCH = 3
+_BATCHES: tuple[int, ...] = (2, 3)  # the first of the example's own rows, the second drawn
 
 Ranks = Mapping[Any, int]
 """For each group of attributes, which of its candidate meanings is taken."""
@@ -126,15 +126,16 @@ class Native:
 
     def _outputs(self, graph: nn.Module, any_batch: bool) -> _Checked:
         example = self._moved(graph)
-        own = _batch(example)
-        inputs, batches = [example, batch_of(example, own, seed=1)], [own]
-        if any_batch:
-            batches.append(2 if own == _OTHER_BATCH else _OTHER_BATCH)
-            inputs.append(batch_of(example, batches[-1], seed=2))
+        if any_batch:  # small ones: each is run by every network that is tried
+            batches = _BATCHES
+            inputs = [resize_batch(example, batches[0]), batch_of(example, batches[1], seed=1)]
+        else:
+            batches = (_batch(example),)
+            inputs = [example, batch_of(example, batches[0], seed=1)]
         calls = [(False, one, _output(graph, one, training=False)) for one in inputs]
         with contextlib.suppress(Exception):  # a model may refuse to train on so little
-            calls.append((True, example, _output(graph, example, training=True)))
-        return _Checked(calls, tuple(batches))
+            calls.append((True, inputs[0], _output(graph, inputs[0], training=True)))
+        return _Checked(calls, batches)
 
     def _moved(self, graph: nn.Module) -> Example:
         """The example on the device, and in the precision, that the network has now."""

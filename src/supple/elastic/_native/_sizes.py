@@ -1,13 +1,13 @@
 """Which sizes the analysis knows at each module, in the full network and in a sub-network.
 
 An attribute such as ``num_heads`` names the size of an axis. Which axes it can mean is read off
-the literal sizes of the calls that the module's own code makes (the heads of a ``view``) and off
-the tensors it holds, its parts' included.
+the literal sizes of the calls that the module's own code makes (the heads of a ``view``), off the
+tensors it holds, its parts' included, and off what its calls return.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,7 +30,7 @@ class Candidate:
     Attributes:
         axis: The expression.
         distance: 0 for a literal of the module's own calls, else 1 and more for tensors further
-            down the tree.
+            down the tree, and the farthest for what its own calls return.
         roles: What its parts are: ``"heads"``, ``"head_size"``, …
     """
 
@@ -53,7 +53,11 @@ class Sizes:
     def __init__(self, structure: Structure) -> None:
         self.structure = structure
         self.calls: dict[str, list[tuple[fx.Node, Edit]]] = {}
+        self._made: dict[str, list[fx.Node]] = {}
         for one in structure.analysis.captures:
+            for node in one.calls:
+                if structure.analysis.has_axes(node):
+                    self._made.setdefault(module_path(node), []).append(node)
             for node, edit in planned_edits(structure, one).items():
                 self.calls.setdefault(module_path(node), []).append((node, edit))
         self._tensors: dict[str, list[str]] = {}
@@ -80,6 +84,23 @@ class Sizes:
             self._known[key] = tuple(sorted(found.values(), key=lambda c: c.distance))
         return self._known[key]
 
+    def named_at(self, paths: Sequence[str], size: int) -> tuple[Candidate, ...]:
+        """The same at several modules together.
+
+        Args:
+            paths: The modules.
+            size: The number.
+        """
+        if len(paths) == 1:
+            return self.named(paths[0], size)
+        found: dict[Any, Candidate] = {}
+        for path in paths:
+            for one in self.named(path, size):
+                known = found.get(key := _identity(one.axis))
+                if known is None or one.distance < known.distance:
+                    found[key] = one
+        return tuple(sorted(found.values(), key=lambda c: c.distance))
+
     def _around(self, path: str) -> Iterator[tuple[int, Axis]]:
         for _, edit in self.calls.get(path, ()):
             for value in edit.literals.values():
@@ -91,6 +112,9 @@ class Sizes:
             if below is not None and below <= _FARTHEST:
                 for name in names:
                     yield from ((1 + below, a) for a in self.structure.analysis.stored[name])
+        for node in self._made.get(path, ()):
+            axes = self.structure.analysis.axes_of(node)
+            yield from ((2 + _FARTHEST, axis) for axis in axes)
 
     @staticmethod
     def _full(axis: Axis) -> int | None:

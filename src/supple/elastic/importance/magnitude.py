@@ -29,7 +29,8 @@ class Magnitude:
     """The p-norm of the weights that an index owns, in every tensor, each tensor counting alike.
 
     The sum of |w|^p over what the index owns in one tensor, divided by its mean over the axis,
-    added over the tensors.
+    added over the tensors. Biases do not count, as long as an axis has anything else: how large
+    one is says little of its unit (a very negative one switches a ReLU off).
 
     Args:
         p: 1 or 2.
@@ -64,6 +65,14 @@ class Magnitude:
             sums = sum_over_group(net, powers)
         scores = {}
         for axis in net.structure.axes:
-            parts = [total / total.mean().clamp_min(1e-30) for total in sums[axis.name].values()]
+            found = sums[axis.name]
+            counted = [total for name, total in found.items() if not _is_bias(name)]
+            totals = counted or list(found.values())
+            parts = [total / total.mean().clamp_min(1e-30) for total in totals]
             scores[axis.name] = torch.stack(parts).sum(0) if parts else torch.zeros(axis.size)
         return Scores(axes=normalised(scores, self.normalise))
+
+
+def _is_bias(name: str) -> bool:
+    """A parameter called so: ``bias``, ``in_proj_bias``."""
+    return "bias" in name.rpartition(".")[2].split("_")

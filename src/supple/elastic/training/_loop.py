@@ -52,6 +52,8 @@ def train(
     *,
     teacher: nn.Module | None = None,
     seed: int = 0,
+    start: int = 0,
+    stop: int | None = None,
     progress: Callable[[TrainingProgress], object] | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: int = 100,
@@ -70,6 +72,9 @@ def train(
         recipe: How long and how fast.
         teacher: A network to learn from; it is not changed.
         seed: Where every random draw follows from, dropout included.
+        start: Step to begin at: learning rate, batches and draws are those of an undisturbed run
+            from there on, the optimiser is fresh. For weights rewound to that step.
+        stop: Step to end before, where that is not the end of the recipe.
         progress: Called after every step.
         checkpoint: File to keep the state in. If it is there, the run goes on from it.
         checkpoint_every: Steps between two checkpoints; one is also written at the end.
@@ -103,11 +108,13 @@ def train(
         optimizer=recipe.build(net.parameters()),
         epoch_length=batches_per_epoch(loader),
         checkpoint=None if checkpoint is None else Path(checkpoint),
+        start=start,
     )
     resumed_at = run.resume()
     with _training(net, teacher, run.device), deferred_interrupt() as interrupt:
         try:
-            _all_steps(run, progress, checkpoint_every, interrupt)
+            last = run.steps if stop is None else min(stop, run.steps)
+            _all_steps(run, last, progress, checkpoint_every, interrupt)
             run.save()
         except KeyboardInterrupt:
             if not run.in_step:
@@ -127,6 +134,7 @@ def train(
 
 def _all_steps(
     run: _Run,
+    last: int,
     report: Callable[[TrainingProgress], object] | None,
     checkpoint_every: int,
     interrupt: Interrupt,
@@ -135,7 +143,7 @@ def _all_steps(
     began = time.perf_counter() - state.seconds
     place = {"epoch": state.epoch, "batch": state.batch}
     with closing(stream(run.loader, run.seed, run.device, **place)) as batches:
-        while state.step < run.steps:
+        while state.step < last:
             epoch, index, batch = next(batches)
             run.in_step = True
             lr = run.recipe.lr_at(state.step, run.steps)
@@ -174,6 +182,7 @@ class _Run:
     optimizer: torch.optim.Optimizer
     epoch_length: int
     checkpoint: Path | None
+    start: int = 0
     state: Progress = field(default_factory=lambda: Progress(losses=[]))
     in_step: bool = False
 
@@ -181,6 +190,13 @@ class _Run:
         self.steps = self.recipe.total_steps(self.epoch_length)
         self.trained = [p for group in self.optimizer.param_groups for p in group["params"]]
         self.device = self.trained[0].device
+        if not 0 <= self.start < self.steps:
+            raise TrainingError(
+                f"A run of {self.steps} steps was asked to begin at step {self.start!r}.",
+                hint="a step of the run, from 0",
+            )
+        self.state.step = self.start
+        self.state.epoch, self.state.batch = divmod(self.start, self.epoch_length)
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint must agree on to be of this run, as JSON data."""
@@ -195,6 +211,7 @@ class _Run:
             "seed": self.seed,
             "batches per epoch": self.epoch_length,
             "teacher": self.teacher is not None,
+            **({"start": self.start} if self.start else {}),
             "network": hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:12],
         }
 

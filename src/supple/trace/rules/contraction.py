@@ -70,11 +70,15 @@ def grouped_mm(op: Operation) -> Axes:
     assert len(x) == 2
     assert len(weight) == 3
     op.unify(x[1], weight[1])
-    experts = [weight[0], *(op.maybe_axes("offs") or ())]
-    op.fix(experts, "is looked up by the number of the expert")
+    ends = op.get("offs")
+    if isinstance(ends, fx.Node) and op.counts(ends):
+        op.unify(weight[0], op.axes("offs")[0])
+    else:
+        experts = [weight[0], *(op.maybe_axes("offs") or ())]
+        op.fix(experts, "is looked up by the number of the expert")
     if bias is not None:
         op.unify(bias[-1], weight[2])
-        op.fix(bias[:-1], "is looked up by the number of the expert")
+        op.align(bias[:-1], (weight[0],))
     return (x[0], weight[2])
 
 

@@ -47,7 +47,6 @@ def arange(op: Operation) -> Axes:
     "logspace",
     "scalar_tensor",
     "tensor",
-    "one_hot",
     "randint",
     "randperm",
     "hann_window",
@@ -58,3 +57,15 @@ def distinct(op: Operation) -> Axes:
     for node in op.tensors():
         op.fix(op.analysis.axes_of(node), "is used by position")
     return tuple(op.fixed(n, "is numbered") for n in op.out_shape)
+
+
+@rule("one_hot")
+def one_hot(op: Operation) -> Axes:
+    """A new axis of as many classes; it is the one that is numbered, where that is known."""
+    x, classes = op.axes("self"), op.out_shape[-1]
+    axis = op.numbered(op["self"])
+    if axis is None or axis.size != classes or op["num_classes"] < 0:
+        op.fix((*x, *([] if axis is None else [axis])), "is used by position")
+        return (*(op.fixed(n, "is numbered") for n in op.out_shape),)
+    op.resize("num_classes", axis)
+    return (*x, axis)

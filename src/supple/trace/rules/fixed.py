@@ -17,7 +17,7 @@ FIXED: dict[str, str] = {
     ),
     **dict.fromkeys(
         ("nonzero", "nonzero_static", "argwhere", "masked_select", "unique_consecutive",
-         "unique_dim", "_unique", "_unique2", "bincount", "histc", "histogram"),
+         "unique_dim", "_unique", "_unique2", "bincount", "histogram"),
         "gives as many values as the data decide",
     ),
     **dict.fromkeys(

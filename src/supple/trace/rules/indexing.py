@@ -24,6 +24,12 @@ def slice_(op: Operation) -> Axes:
         op.set_literal("start", 0)
         op.set_literal("end", _FOREVER)
         return tuple(x)
+    if size % op["step"] == 0 and start < op["step"] and out == size // op["step"] and out > 1:
+        outer, step = op.factor(x[dim], out)  # halves that alternate: one index of the step
+        op.fix(step, "is sliced with a step")
+        op.set_literal("end", _FOREVER)
+        x[dim] = outer
+        return tuple(x)
     if op["step"] != 1 or out == 0:
         op.fix(x[dim], "is sliced with a step")
         x[dim] = op.fixed(out, "is a slice")
@@ -156,7 +162,7 @@ def index(op: Operation) -> Axes:
         if numbers is not None:
             op.unify(x[i], numbers)  # every index in order: the axis itself
         else:
-            op.fix(x[i], "is looked up by index")
+            op.look_up(x[i], indices[i], "is looked up by index")
     shape = op.align(*tensors)
     kept = [axis for i, axis in enumerate(x) if i not in picked]
     adjacent = picked == list(range(picked[0], picked[-1] + 1))
@@ -199,7 +205,10 @@ def index_put(op: Operation) -> Axes:
         covered = len(x)
     rows = min(len(x) - covered, len(values))
     op.align(x[covered:], values[len(values) - rows :])
-    for axes in (x[:covered], values[: len(values) - rows], *tensors):
+    lead = values[: len(values) - rows]
+    if not is_mask and lead:
+        op.align(lead, *tensors)
+    for axes in (x[:covered], lead, *tensors):
         op.fix(axes, "is written by index")
     return x
 
@@ -224,7 +233,9 @@ def gather(op: Operation) -> Axes:
     x = list(op.axes("self"))
     indices = op.maybe_axes("index") or op.axes("indices")
     dim = op["dim"] % len(x)
-    op.fix((x[dim], indices[dim]), "is looked up by index")
+    node = op.get("index") or op["indices"]
+    op.look_up(x[dim], node, "is looked up by index")
+    op.fix(indices[dim], "is looked up by index")
     sources = [s for s in (op.maybe_axes("src"),) if s]
     for i in range(len(x)):
         for other in (indices, *sources):

@@ -112,5 +112,5 @@ def softmax(op: Operation) -> Axes:
     """The axis that is normalised to one may not be cut."""
     x = op.axes("self")
     if x:
-        op.fix(x[op["dim"]], "is normalised by softmax")
+        op.score(x[op["dim"]], "is normalised by softmax")
     return x

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from supple.trace._axis import ONE
+from supple.trace._numbers import COUNT
 from supple.trace._operation import Axes, Operation
 from supple.trace._table import rule
 
@@ -65,7 +66,8 @@ def reduce_pair(op: Operation) -> Axes | list[Axes]:
     if "dim" not in op.arguments:
         return ()
     x = op.axes("self")
-    op.fix(x[op["dim"]], "is reduced to a position")
+    op.score(x[op["dim"]], "is reduced to a position")
+    op.ranks(x[op["dim"]])
     return [_reduce(op)] * 2
 
 
@@ -85,7 +87,12 @@ def moments(op: Operation) -> list[Axes]:
 def arg_reduce(op: Operation) -> Axes:
     """The result is a position, so the axis keeps its order and size."""
     x = op.axes("self")
-    op.fix([x[d] for d in _dims(op, len(x))], "is reduced to a position")
+    dims = _dims(op, len(x))
+    if len(dims) == 1 and op.get("dim") is not None:
+        op.score(x[dims[0]], "is reduced to a position")
+        op.gives_numbers(x[dims[0]])
+    else:
+        op.fix([x[d] for d in dims], "is reduced to a position")
     return _reduce(op)
 
 
@@ -107,8 +114,23 @@ def ordered(op: Operation) -> Axes:
         dims = list(range(len(x)))
     else:
         dims = _dims(op, len(x))
-    op.fix([x[d] for d in dims], "has an order that matters")
+    if op.name != "cumsum" or not op.counts(op["self"]):
+        op.fix([x[d] for d in dims], "has an order that matters")
     return x
+
+
+@rule("histc")
+def histc(op: Operation) -> Axes:
+    """How many values fall into each of equal steps; of numbers, how often there is each."""
+    x, bins = op.axes("self"), op["bins"]
+    axis = op.numbered(op["self"])
+    if axis is not None and (bins, op["min"], op["max"]) == (axis.size, 0, axis.size - 1):
+        op.retarget(COUNT, {"numbers": op["self"]})
+        op.resize("kinds", axis)
+        op.counts(op.node, are=True)
+        return (axis,)
+    op.fix((*x, *([] if axis is None else [axis])), "gives as many values as the data decide")
+    return (op.fixed(bins, "counts values"),)
 
 
 @rule("cummax", "cummin", "sort")
@@ -133,7 +155,8 @@ def topk(op: Operation) -> list[Axes]:
     """The axis is replaced by one of size k."""
     x = list(op.axes("self"))
     dim = op["dim"] % len(x)
-    op.fix(x[dim], "is ranked")
+    op.score(x[dim], "is ranked", least=op["k"])
+    op.ranks(x[dim])
     x[dim] = op.fixed(op["k"], "are the best k")
     return [tuple(x)] * 2
 

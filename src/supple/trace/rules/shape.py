@@ -221,7 +221,10 @@ def repeat_interleave(op: Operation) -> Axes:
     times = op.literal(repeats)
     op.resize("repeats", times)
     dim %= len(x)
-    return (*x[:dim], product((x[dim], times)), *x[dim + 1 :])
+    repeated = product((x[dim], times))
+    if op.get("output_size") is not None:
+        op.resize("output_size", repeated)
+    return (*x[:dim], repeated, *x[dim + 1 :])
 
 
 @rule("cat", "concatenate", "concat")

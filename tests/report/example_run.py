@@ -135,6 +135,8 @@ def example_data(seed: int = 7) -> dict[str, Any]:
             "latency_ratio_interval": [ratio * 0.965, ratio * 1.04],
             "noisy": False,
             "extracted_as": "native",
+            "extracted_why": "the modules of Net could be cut in place",
+            "extraction_notes": ["its config was corrected"],
         },
         "cuts": cuts(picked["config"], sizes),
         "layers": layers(picked["config"]),

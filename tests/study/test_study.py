@@ -483,8 +483,9 @@ def test_nothing_global_is_touched(path):
     assert np.random.get_state()[1].tolist() == numpy_state
 
 
-def test_a_database_server_needs_its_driver():
-    with pytest.raises(MissingExtraError, match=r"postgresql://me:\*\*\*@host/db needs") as caught:
+def test_a_database_server_needs_its_driver(monkeypatch):
+    monkeypatch.setattr("supple.study.storage.find_spec", lambda name: None)
+    with pytest.raises(MissingExtraError, match=r"psycopg://me:\*\*\*@host/db needs") as caught:
         opened("postgresql://me:secret@host/db")
     assert "secret" not in str(caught.value)
-    assert "supple[postgres]" in str(caught.value)
+    assert "supple[postgresql]" in str(caught.value)

@@ -4,8 +4,9 @@
 task by name, as the command line does.
 """
 
+from supple.pipeline._evaluating import int8_evaluation
 from supple.pipeline._main import optimize
 from supple.pipeline._run import Pick, Run
 from supple.pipeline._task import export_run, run_task
 
-__all__ = ["Pick", "Run", "export_run", "optimize", "run_task"]
+__all__ = ["Pick", "Run", "export_run", "int8_evaluation", "optimize", "run_task"]

@@ -19,7 +19,9 @@ from supple.elastic.training import Distil, Recipe, Rule, TrainingProgress, rule
 from supple.elastic.training import train as train_network
 from supple.errors import DataError, NoCandidateError
 from supple.measure import Accuracy, Latency, Measure
+from supple.pipeline._int8 import Int8, check_quantize
 from supple.pipeline._objectives import Evaluation, objective_directions
+from supple.pipeline._remote import split
 from supple.pipeline._result import result_of
 from supple.pipeline._run import Data, Run
 from supple.pipeline._settings import Settings, claim_folder, distillation
@@ -27,9 +29,16 @@ from supple.progress import Event, Progress
 from supple.report import write_report
 from supple.search import strategy as strategy_by_name
 from supple.space import Config, Space
-from supple.study import Study
+from supple.study import Executor, Study, check_storage
+from supple.study import executor as executor_by_name
 
-__all__ = ["default_backend", "optimize", "prepare_run", "search_and_report"]
+__all__ = [
+    "default_backend",
+    "find_workers",
+    "optimize",
+    "prepare_run",
+    "search_and_report",
+]
 
 SEARCH_SECONDS = 0.6  # of timing for each candidate; the result is timed for longer
 
@@ -59,8 +68,12 @@ def optimize(
     batch: int | None = None,
     elasticity: Elasticity | None = None,
     pick: Mapping[str, float | str] | None = None,
+    quantize: str | None = None,
     out: str | Path = "runs/run",
     storage: str | None = None,
+    executor: str | Executor = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
     progress: Progress | None = None,
 ) -> Run:
     """Finds a smaller network that runs faster here.
@@ -96,8 +109,14 @@ def optimize(
         batch: Samples in one timed call; None for as many as the example has.
         elasticity: How far and how finely the model may vary.
         pick: Bounds, for instance ``{"latency": 0.5}``; None stops after the search.
+        quantize: ``"int8"`` makes the bits of each layer, 8 or 32, a choice too, computed by ONNX
+            Runtime; None for floats alone.
         out: Folder of the run: study, weights, result, report.
         storage: URL of the study; None for a SQLite file in ``out``.
+        executor: Where sub-networks are measured: ``local``, ``process``, ``ray``, or an
+            `Executor`. Latency is always measured here, while no worker is busy.
+        workers: How many are measured at a time; None for one per core, or per CPU of the cluster.
+        ray_address: Address of a Ray cluster; None starts Ray on this machine.
         progress: Called with an `Event` now and then.
 
     Returns:
@@ -117,6 +136,8 @@ def optimize(
         3
     """
     objective_directions(objectives)
+    where = find_workers(executor, workers, ray_address, storage)
+    check_quantize(quantize, backend or default_backend())
     settings = Settings(
         objectives=tuple(o if isinstance(o, str) else o.name for o in objectives),
         evaluations=evaluations,
@@ -134,6 +155,7 @@ def optimize(
         batch=batch,
         elasticity=elasticity or Elasticity(),
         pick=dict(pick or {}),
+        quantize=quantize,
     )
     example = example if isinstance(example, (tuple, list, Mapping)) else (example,)
     data = Data(
@@ -148,7 +170,17 @@ def optimize(
     task = {"name": type(model).__name__, "options": {}}
     claim_folder(Path(out), task, settings)
     run = prepare_run(model, data, settings, objectives, Path(out), progress or _silent, storage)
-    return search_and_report(run, task, command="", progress=progress or _silent)
+    return search_and_report(run, task, command="", executor=where, progress=progress or _silent)
+
+
+def find_workers(
+    name: str | Executor, workers: int | None, address: str | None, storage: str | None
+) -> Executor:
+    """The executor, once it and the storage were seen to answer: before hours of training."""
+    found = executor_by_name(name, workers=workers, address=address)
+    found.check()
+    check_storage(storage)
+    return found
 
 
 def default_backend() -> str:
@@ -192,10 +224,11 @@ def prepare_run(
         ),
         example=data.example,
         calibration=calibration,
+        int8=Int8.of(net, data.example, threads=settings.threads) if settings.quantize else None,
     )
     study = Study.open(
         storage or out / "study.db",
-        space=net.space,
+        space=evaluation.space,
         directions=objective_directions(objectives),
         fingerprint=settings.identity(),
     )
@@ -255,18 +288,24 @@ def _scorer(settings: Settings, calibration: Sequence[Any], data: Data) -> Score
 
 
 def search_and_report(
-    run: Run, task: Mapping[str, Any], *, command: str, progress: Progress
+    run: Run, task: Mapping[str, Any], *, command: str, executor: Executor, progress: Progress
 ) -> Run:
     """The search, the pick, its test, and the report."""
     settings = run.settings
     sampler = strategy_by_name(
         settings.strategy,
-        space=run.net.space,
+        space=run.space,
         directions=run.study.directions,
         seed=settings.seed,
         **_strategy_settings(run),
     )
-    run.study.run(run.evaluation, sampler, evaluations=settings.evaluations, progress=progress)
+    run.study.run(
+        split(run.evaluation) if executor.is_remote else run.evaluation,
+        sampler,
+        evaluations=settings.evaluations,
+        executor=executor,
+        progress=progress,
+    )
     picked, problem = None, ""
     if settings.pick and not run.study.interrupted:
         try:
@@ -287,9 +326,13 @@ def _strategy_settings(run: Run) -> dict[str, Any]:
     if settings.strategy not in ("linas", "nsga2", "random"):
         return dict(settings.strategy_settings)
     population = min(50, max(8, settings.evaluations // 6))
+    start = anchors(run.space, steps=min(8, max(3, settings.evaluations // 20)))
+    if run.evaluation.int8 is not None:
+        # The whole network in int8: what one would do without a search.
+        start = (start[0], run.evaluation.int8.policy.config(run.net.space.largest), *start[1:])
     return {
         "population": population,
-        "start": anchors(run.net.space, steps=min(8, max(3, settings.evaluations // 20))),
+        "start": tuple(dict.fromkeys(start)),
         **settings.strategy_settings,
     }
 

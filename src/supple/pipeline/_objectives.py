@@ -7,9 +7,9 @@ machine; the absolute figures go with the trial as details, under the name and t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from torch import nn
 
@@ -26,7 +26,8 @@ from supple.measure import (
     PeakMemory,
     Runner,
 )
-from supple.space import Config
+from supple.pipeline._int8 import Int8
+from supple.space import Config, Space
 
 __all__ = ["COSTS", "Evaluation", "objective_directions"]
 
@@ -81,7 +82,9 @@ class Evaluation:
         accuracy: The task's metric on validation data.
         latency: How latency is measured.
         example: Inputs for the counts, one batch.
-        calibration: Training batches for batch norm.
+        calibration: Training batches for batch norm and for the ranges of int8.
+        int8: Which layers of a config are int8; None where all compute in floats.
+        has_counts: Whether exact costs are told besides the objectives.
     """
 
     net: Elastic
@@ -91,43 +94,77 @@ class Evaluation:
     latency: Latency
     example: Any
     calibration: Iterable[Any]
+    int8: Int8 | None = None
+    has_counts: bool = True
+
+    @property
+    def space(self) -> Space:
+        """The space of its configs: of sub-networks, or of these and the bits of their layers."""
+        return self.net.space if self.int8 is None else self.int8.policy.space
+
+    def only(self, objectives: Sequence[str | Measure]) -> Self:
+        """The same for some of the objectives, and nothing besides."""
+        return replace(self, objectives=tuple(objectives), has_counts=False)
+
+    def settings(self) -> dict[str, Any]:
+        """All that this was made of, but the networks."""
+        names = [f.name for f in fields(self) if f.name not in ("net", "baseline")]
+        return {name: getattr(self, name) for name in names}
 
     def network(self, config: Mapping[str, Any]) -> nn.Module:
-        """The sub-network of a config as a module of its own, ready to be measured."""
+        """The sub-network of a config as a module of its own, in floats."""
+        architecture = config if self.int8 is None else self.int8.policy.architecture(config)
         # The graph is quicker to take out; the pick alone becomes a model of its own classes.
-        network = self.net.extract(config, prefer="graph").eval()
+        network = self.net.extract(architecture, prefer="graph").eval()
         recalibrate(network, self.calibration)
         return network
+
+    def deployed(self, network: nn.Module, config: Mapping[str, Any] | None) -> nn.Module:
+        """A network as it will run: with the int8 layers of the config; None for no such layer."""
+        if self.int8 is None:
+            return network
+        layers = () if config is None else self.int8.policy.int8_layers(config)
+        return self.int8.deployed(network, self.example, layers, self.calibration)
+
+    @cached_property
+    def deployed_baseline(self) -> nn.Module:
+        """The baseline as it runs, in floats."""
+        return self.deployed(self.baseline, None)
 
     @cached_property
     def baseline_runner(self) -> Runner:
         """The baseline, prepared once to be timed."""
-        return self.latency.runner(self.baseline)
+        return self.latency.runner(self.deployed_baseline)
 
     @cached_property
     def baseline_costs(self) -> dict[str, float]:
         """The exact costs of the baseline."""
-        return {name: self._count(name, self.baseline) for name in self._costs()}
+        return {
+            name: self.count(name, self.baseline, self.deployed_baseline) for name in self._costs()
+        }
 
     def __call__(self, config: Config) -> tuple[dict[str, float], dict[str, Any]]:
         """The values of a config by name, and the details behind them."""
         network = self.network(config)
+        deployed = self.deployed(network, config)
         values: dict[str, float] = {}
         details: dict[str, Any] = {}
         for objective in self.objectives:
-            self._measure(objective, network, values, details)
+            self._measure(objective, deployed, values, details)
         for name in self._costs():
-            count = self._count(name, network)
+            count = self.count(name, network, deployed)
             values[name] = count / max(self.baseline_costs[name], 1.0)
             details[f"{name}_{COSTS[name][0]}"] = count
         return values, details
 
     def _costs(self) -> list[str]:
         named = [o for o in self.objectives if isinstance(o, str) and o in COSTS]
-        return list(dict.fromkeys([*named, *_ALWAYS]))
+        return list(dict.fromkeys([*named, *(_ALWAYS if self.has_counts else ())]))
 
-    def _count(self, name: str, network: nn.Module) -> float:
-        return COSTS[name][1](self.example).measure(network).value
+    def count(self, name: str, network: nn.Module, deployed: nn.Module) -> float:
+        """An exact cost: of the file as it is deployed, all else of the network in floats."""
+        counted = deployed if name == "file_size" else network
+        return COSTS[name][1](self.example).measure(counted).value
 
     def _measure(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,8 +63,8 @@ def result_of(
             "python": _python(run),
             "asked": _asked(run),
             "machine": machine(),
-            "space": run.net.space.to_data(),
-            "space_size": run.net.space.size,
+            "space": run.space.to_data(),
+            "space_size": run.space.size,
             "structure": _structure(run),
             "directions": dict(run.study.directions),
             "units": {n: "absolute" for n in run.study.directions if n not in RATIOS},
@@ -86,11 +86,11 @@ def _networks(
 ) -> tuple[dict[str, Any], dict[str, Any] | None]:
     latency = replace(run.evaluation.latency, max_seconds=FINAL_SECONDS)
     run.progress(Event("measure", 0, 2, "timing"))
-    candidate = pick.network if pick else run.baseline
-    ratio = latency.compare(candidate, run.baseline)
+    whole = run.evaluation.deployed_baseline
+    ratio = latency.compare(pick.deployed if pick else whole, whole)
     run.progress(Event("measure", 1, 2, "testing"))
     baseline = {
-        **_measured(run, run.baseline),
+        **_measured(run, run.baseline, whole),
         "latency_ms": ratio.baseline_ms,
         "latency_ms_interval": list(ratio.baseline_ms_interval),
     }
@@ -103,7 +103,7 @@ def _networks(
         )
     has_seen_valid = run.settings.finetune is not None and run.data.finetune is not run.data.train
     picked = {
-        **_measured(run, pick.network),
+        **_measured(run, pick.network, pick.deployed),
         **({"valid_accuracy": None} if has_seen_valid else {}),
         "latency_ms": ratio.network_ms,
         "latency_ms_interval": list(ratio.network_ms_interval),
@@ -114,18 +114,42 @@ def _networks(
         "config": dict(pick.config),
         "values": dict(pick.values),
         "extracted_as": pick.extraction.kind,
+        "extracted_why": pick.extraction.reason,
+        "extraction_notes": [*pick.extraction.notes, *_int8_notes(run, pick)],
     }
     run.progress(Event("measure", 2, 2, "done"))
     return baseline, picked
 
 
-def _measured(run: Run, network: nn.Module) -> dict[str, Any]:
+def _int8_notes(run: Run, pick: Pick) -> list[str]:
+    """How much of the pick is int8, and what int8 alone would have given, measured beside it."""
+    evaluation = run.evaluation
+    if evaluation.int8 is None:
+        return []
+    policy, whole = evaluation.int8.policy, run.net.space.largest
+    quantized = evaluation.deployed(run.baseline, policy.config(whole))
+    latency = replace(evaluation.latency, max_seconds=FINAL_SECONDS)
+    ratio = latency.compare(quantized, evaluation.deployed_baseline)
+    data = run.data.valid if run.data.test is None else run.data.test
+    accuracy = Accuracy(loader=data, metric=run.data.metric).measure(quantized)
+    size = FileSize().measure(quantized).value / FileSize().measure(pick.deployed).value
+    layers = policy.bits(pick.config)
+    return [
+        f"{len(policy.int8_layers(pick.config))} of {len(layers)} layers are int8",
+        f"The given network, all of it in int8, takes {ratio.ratio:.3g} "
+        f"[{ratio.low:.3g}, {ratio.high:.3g}] of its time in floats, scores {accuracy.value:.4g} "
+        f"and is {size:.3g} times as large as this file",
+    ]
+
+
+def _measured(run: Run, network: nn.Module, deployed: nn.Module) -> dict[str, Any]:
+    """What is counted is of the network in floats; what it scores is of what is deployed."""
     data = run.data
-    valid = Accuracy(loader=data.valid, metric=data.metric).measure(network)
+    valid = Accuracy(loader=data.valid, metric=data.metric).measure(deployed)
     test = (
         valid
         if data.test is None
-        else Accuracy(loader=data.test, metric=data.metric).measure(network)
+        else Accuracy(loader=data.test, metric=data.metric).measure(deployed)
     )
     return {
         "test_accuracy": test.value,
@@ -133,7 +157,7 @@ def _measured(run: Run, network: nn.Module) -> dict[str, Any]:
         "valid_accuracy": valid.value,
         "macs": int(MACs(example=data.example).measure(network).value),
         "params": int(Parameters().measure(network).value),
-        "file_bytes": int(FileSize().measure(network).value),
+        "file_bytes": int(FileSize().measure(deployed).value),
         "peak_memory_bytes": int(
             PeakMemory(example=run.evaluation.latency.example).measure(network).value
         ),
@@ -152,8 +176,15 @@ def _asked(run: Run) -> dict[str, Any]:
         "backend": settings.backend,
         "threads": settings.threads,
         "batch": settings.batch,
-        "training": settings.training(),
+        "training": {**settings.training(), **_quantization(run)},
     }
+
+
+def _quantization(run: Run) -> dict[str, Any]:
+    int8 = run.evaluation.int8
+    if int8 is None:
+        return {}
+    return {"quantize": {"layers": "int8", **asdict(int8.method)}}
 
 
 def _trial(trial: Any) -> dict[str, Any]:
@@ -194,10 +225,10 @@ def _short_place(where: str) -> str:
 
 
 def _cuts(run: Run, config: Config) -> list[dict[str, Any]]:
-    dropped = run.net.dropped_blocks(config)
+    dropped = run.net.dropped_blocks(run.architecture(config))
     cuts = []
-    for name, choice in run.net.space.items():
-        if run.net.space.is_active(name, config):
+    for name, choice in run.space.items():
+        if run.space.is_active(name, config):
             cuts.append(
                 {
                     "name": name,

@@ -11,6 +11,8 @@ from typing import Any
 
 from torch import nn
 
+from supple.compress.quantize.onnx_export import export_onnx
+from supple.compress.quantize.onnx_graph import OnnxNetwork
 from supple.elastic import Elastic, Extraction
 from supple.elastic.batch_norm import recalibrate
 from supple.elastic.export import ExportReport, export
@@ -19,6 +21,7 @@ from supple.pipeline._objectives import Evaluation
 from supple.pipeline._settings import Settings
 from supple.progress import Event, Progress
 from supple.report import Result
+from supple.space import Config, Space
 from supple.study import Bound, Candidate, Front, Study
 
 __all__ = ["Data", "Pick", "Run"]
@@ -71,6 +74,16 @@ class Run:
     _picks: dict[str, Pick] = field(default_factory=dict, repr=False)
 
     @property
+    def space(self) -> Space:
+        """The space that was searched: of sub-networks, and of their layers' bits if asked for."""
+        return self.evaluation.space
+
+    def architecture(self, config: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The part of a config that says which sub-network it is."""
+        int8 = self.evaluation.int8
+        return config if int8 is None else int8.policy.architecture(config)
+
+    @property
     def front(self) -> Front:
         """The candidates that no other one beats."""
         return self.study.front
@@ -103,7 +116,8 @@ class Run:
 
     def _finetuned(self, candidate: Candidate) -> Extraction:
         """The candidate's network after its last training; a repeated call reads it again."""
-        extraction = self.net.extraction(candidate.config)
+        architecture = self.architecture(candidate.config)
+        extraction = self.net.extraction(architecture)
         network = extraction.network
         settings = self.settings
         recalibrate(network, self.evaluation.calibration)
@@ -111,7 +125,7 @@ class Run:
             network.eval()
             return extraction
         digest = hashlib.sha256(
-            json.dumps([candidate.config.id, settings.training()], sort_keys=True).encode()
+            json.dumps([Config(architecture).id, settings.training()], sort_keys=True).encode()
         ).hexdigest()[:12]
 
         def tell(now: TrainingProgress) -> None:
@@ -141,7 +155,9 @@ class Pick:
     Attributes:
         candidate: Its trial.
         config: Its config.
-        network: A plain module in evaluation mode.
+        network: A plain module in evaluation mode, in floats.
+        deployed: What is measured and exported: the network itself, or with int8 layers the
+            graph that ONNX Runtime runs.
         extraction: The same, with what it is made of (the model's own classes or its graph).
     """
 
@@ -150,6 +166,7 @@ class Pick:
         self.config = candidate.config
         self.network = extraction.network
         self.extraction = extraction
+        self.deployed = run.evaluation.deployed(self.network, self.config)
         self._run = run
 
     @property
@@ -160,10 +177,14 @@ class Pick:
     def export(self, path: str | Path) -> ExportReport:
         """Writes ``.onnx``, ``.pt2`` or ``.safetensors``, reads it back and compares.
 
+        A pick of a run with ``quantize`` is written as ``.onnx``.
+
         Raises:
             ExportError: The file does not equal the network, or the format is unknown.
         """
-        metadata = {"space": self._run.net.space.id, "trial": self.candidate.number}
+        metadata = {"space": self._run.space.id, "trial": self.candidate.number}
+        if isinstance(self.deployed, OnnxNetwork):
+            return export_onnx(self.deployed, path, config=dict(self.config), metadata=metadata)
         return export(
             self.network,
             path,

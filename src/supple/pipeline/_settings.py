@@ -40,6 +40,7 @@ class Settings:
         batch: Samples in one timed call; None for as many as the example has.
         elasticity: How far and how finely the model may vary.
         pick: Bounds of the pick.
+        quantize: ``"int8"`` where layers may compute in int8; None where none does.
     """
 
     objectives: tuple[str, ...]
@@ -58,6 +59,7 @@ class Settings:
     batch: int | None
     elasticity: Elasticity
     pick: Mapping[str, float | str]
+    quantize: str | None = None
 
     def training(self) -> dict[str, Any]:
         """How the networks are trained, as JSON data."""
@@ -81,6 +83,8 @@ class Settings:
             "threads": self.threads,
             "batch": self.batch,
             "elasticity": json.loads(json.dumps(vars(self.elasticity))),
+            # Left out where there is none, so that runs of before go on.
+            **({"quantize": self.quantize} if self.quantize else {}),
         }
 
 

@@ -14,7 +14,13 @@ from supple.elastic._call import input_arguments
 from supple.elastic.export import ExportReport
 from supple.elastic.training import Recipe, rule_by_name
 from supple.errors import StudyError
-from supple.pipeline._main import default_backend, prepare_run, search_and_report
+from supple.pipeline._int8 import check_quantize
+from supple.pipeline._main import (
+    default_backend,
+    find_workers,
+    prepare_run,
+    search_and_report,
+)
 from supple.pipeline._run import Data, Run
 from supple.pipeline._settings import Settings, claim_folder, distillation
 from supple.progress import Event, Progress
@@ -45,6 +51,10 @@ def run_task(
     finetune_epochs: float | None = None,
     importance: str | None = None,
     rule: str | None = None,
+    quantize: str | None = None,
+    executor: str = "local",
+    workers: int | None = None,
+    ray_address: str | None = None,
     progress: Progress | None = None,
     command: str = "",
 ) -> Result:
@@ -67,6 +77,10 @@ def run_task(
         finetune_epochs: The same for the pick.
         importance: What indices are ordered by; None for what the task recommends.
         rule: Training rule; None for what the task recommends.
+        quantize: ``"int8"`` makes the bits of each layer a choice too.
+        executor: Where sub-networks are measured: ``local``, ``process`` or ``ray``.
+        workers: How many are measured at a time; None for one per core or CPU.
+        ray_address: Address of a Ray cluster; None starts Ray on this machine.
         progress: Called with an `Event` now and then.
         command: The command line, for the report to repeat.
 
@@ -90,7 +104,10 @@ def run_task(
         "finetune_epochs": finetune_epochs,
         "importance": importance,
         "rule": rule,
+        "quantize": quantize,
     }
+    where = find_workers(executor, workers, ray_address, storage)
+    check_quantize(quantize, backend or default_backend())
     loaded = load(task, **(task_options or {}))
     run = _open(loaded, request, out, progress or _silent)
     write_whole(out / REQUEST, json.dumps(request, indent=1) + "\n")
@@ -99,7 +116,7 @@ def run_task(
         "options": dict(loaded.options),
         "description": loaded.description,
     }
-    search_and_report(run, facts, command=command, progress=progress or _silent)
+    search_and_report(run, facts, command=command, executor=where, progress=progress or _silent)
     assert run.result is not None
     return run.result
 
@@ -145,6 +162,7 @@ def _settings(task: Task, request: Mapping[str, Any]) -> Settings:
         batch=request["batch"] or defaults.get("latency_batch"),
         elasticity=Elasticity(**defaults.get("elasticity", {})),
         pick=dict(request["pick"]),
+        quantize=request.get("quantize"),
     )
 
 
@@ -189,6 +207,11 @@ def export_run(run: Path, pick: Mapping[str, float | str], path: Path) -> Export
     """
     Result.load(run)  # says clearly what is wrong with a folder that holds no finished run
     path_of_request = Path(run) / REQUEST
+    if (Path(run) / "recipe.json").exists():
+        raise StudyError(
+            f"{run} was made by supple compress, which has written its file already.",
+            hint=f"{Path(run) / 'small.onnx'}.",
+        )
     if not path_of_request.exists():
         raise StudyError(
             f"the run {run} was made from Python, so its model is not known to the command line.",

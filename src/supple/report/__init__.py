@@ -27,13 +27,16 @@ from supple.report._result import (
 )
 from supple.report._structure import dropped_blocks
 from supple.report._structure_page import (
+    cuts_text,
+    elastic_groups,
     elastic_share,
     fixed_groups,
+    offered_text,
     render_structure,
     write_structure,
 )
 from supple.report._tables import Comparison, CutRow, compare, cut_rows
-from supple.report._wording import asked_for, headline
+from supple.report._wording import asked_for, extracted_text, headline
 
 __all__ = [
     "SCHEMA",
@@ -57,10 +60,14 @@ __all__ = [
     "asked_for",
     "compare",
     "cut_rows",
+    "cuts_text",
     "dropped_blocks",
+    "elastic_groups",
     "elastic_share",
+    "extracted_text",
     "fixed_groups",
     "headline",
+    "offered_text",
     "render_markdown",
     "render_report",
     "render_structure",

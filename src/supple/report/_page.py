@@ -20,7 +20,7 @@ from supple.report._result import Hypervolume, Result
 from supple.report._structure import describe_config, dropped_blocks, full_sizes
 from supple.report._svg import curve_svg, front_svg
 from supple.report._tables import compare, cut_rows, layer_rows
-from supple.report._wording import asked_for, headline, subline
+from supple.report._wording import asked_for, extracted_text, headline, subline
 
 __all__ = ["render_report", "write_report"]
 
@@ -64,6 +64,7 @@ def render_report(result: Result) -> str:
         layers=layer_rows(result.layers),
         dropped=dropped_blocks(result.layers),
         hypervolume=_hypervolume(result.hypervolume),
+        extracted=_extracted(result),
         machine=[(key.replace("_", " "), value) for key, value in result.machine.items()],
         seconds=[(stage, duration(value)) for stage, value in result.seconds.items()],
         open_rows=_OPEN_ROWS,
@@ -72,6 +73,13 @@ def render_report(result: Result) -> str:
         plotly=get_plotlyjs().replace("</script", "<\\/script"),
     )
     return page
+
+
+def _extracted(result: Result) -> str:
+    pick = result.pick
+    if pick is None:
+        return ""
+    return extracted_text(pick.extracted_as, pick.extracted_why, pick.extraction_notes)
 
 
 def _template() -> Any:

@@ -188,7 +188,11 @@ class NetworkResult(_Record):
 
 
 class PickResult(NetworkResult):
-    """The picked network; ``latency_ratio`` is pick over baseline, measured interleaved."""
+    """The picked network; ``latency_ratio`` is pick over baseline, measured interleaved.
+
+    ``extracted_as`` is "native" for the model's own classes and "graph" for a module around its
+    graph, ``extracted_why`` says why, ``extraction_notes`` what else a user should know.
+    """
 
     trial: Count
     config: dict[str, Option]
@@ -196,6 +200,8 @@ class PickResult(NetworkResult):
     latency_ratio_interval: Interval
     noisy: bool = False
     extracted_as: Literal["native", "graph"] = "native"
+    extracted_why: str = ""
+    extraction_notes: tuple[str, ...] = ()
 
 
 class Cut(_Record):

@@ -10,14 +10,23 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from supple.report._alike import Alike, alike, patterns
 from supple.report._files import write_whole
 from supple.report._layers_svg import layers_svg
 from supple.report._numbers import percent
+from supple.report._wording import extracted_text
 
-__all__ = ["elastic_share", "fixed_groups", "render_structure", "write_structure"]
+__all__ = [
+    "cuts_text",
+    "elastic_groups",
+    "elastic_share",
+    "fixed_groups",
+    "offered_text",
+    "render_structure",
+    "write_structure",
+]
 
 _OPEN_ROWS = 24
-_MOST_MEMBERS = 4
 _ALMOST = 0.999
 
 
@@ -57,12 +66,27 @@ def render_structure(structure: Mapping[str, Any], name: str) -> str:
         macs_share=elastic_share(structure, "macs"),
         drawing=layers_svg(layers, alt),
         has_blocks=any(layer["block"] for layer in layers),
-        rows=[_row(row) for row in structure["elastic"]],
+        rows=[_row(group) for group in elastic_groups(structure["elastic"])],
+        extracted=extracted_text(**structure["extraction"]) if "extraction" in structure else "",
         fixed=fixed_groups(structure["fixed"]),
+        has_lines=any(row["where"] for row in structure["fixed"]),
         open_rows=_OPEN_ROWS,
         css=_read("page.css") + _read("structure.css"),
     )
     return page
+
+
+def elastic_groups(elastic: Sequence[Mapping[str, Any]]) -> list[Alike[Mapping[str, Any]]]:
+    """The choices, those that differ in the number of their layer alone told as one.
+
+    Args:
+        elastic: Rows with ``name``, ``kind``, ``size``, ``options``, ``params`` and ``members``.
+    """
+
+    def same(row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return row["kind"], row["size"], tuple(row["options"]), row["params"], len(row["members"])
+
+    return alike(elastic, lambda row: str(row["name"]), same)
 
 
 def fixed_groups(fixed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -79,7 +103,8 @@ def fixed_groups(fixed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             "operator": operator,
             "reason": reason,
             "where": _short_place(where),
-            "names": [f"{row['name']} of {row['size']}" for row in rows],
+            "names": (names := [f"{row['name']} of {row['size']}" for row in rows]),
+            "patterns": patterns(names),
         }
         for (operator, reason, where), rows in groups.items()
     ]
@@ -100,17 +125,32 @@ def elastic_share(structure: Mapping[str, Any], what: str) -> str:
     return percent(elastic / total, 1) if total else "none"
 
 
-def _row(row: Mapping[str, Any]) -> dict[str, Any]:
-    members = list(row["members"])
-    options = list(row["options"])
-    is_range = len(options) > 4 and not isinstance(options[0], str)
-    shown = [*map(str, options[:2]), "…", str(options[-1])] if is_range else map(str, options)
+def _row(group: Alike[Mapping[str, Any]]) -> dict[str, Any]:
+    row = group.items[0]
+    names = [one["name"] for one in group.items]
+    members = patterns(member for one in group.items for member in one["members"])
     return {
         **row,
-        "offered": ", ".join(shown),
-        "shown": members[:_MOST_MEMBERS],
-        "more": max(0, len(members) - _MOST_MEMBERS),
+        "name": group.name,
+        "names": names if len(names) > 1 else [],
+        "offered": offered_text(row["options"]),
+        "cuts": cuts_text(row),
+        "shown": members,
     }
+
+
+def cuts_text(row: Mapping[str, Any]) -> str:
+    """How much one choice cuts: ``"6 dimensions"``, ``"9 blocks"``."""
+    thing = {"depth": "block", "swap": "option", "kernel": "window"}.get(row["kind"], "dimension")
+    count = len(row["members"])
+    return f"{count} {thing}{'' if count == 1 else 's'}"
+
+
+def offered_text(options: Sequence[Any]) -> str:
+    """The options of a choice in few words: ``"8, 16, …, 64"``."""
+    is_range = len(options) > 4 and not isinstance(options[0], str)
+    shown = [*map(str, options[:2]), "…", str(options[-1])] if is_range else map(str, options)
+    return ", ".join(shown)
 
 
 def _read(name: str) -> str:

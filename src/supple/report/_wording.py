@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from supple.report._numbers import exact_or_power, interval, percent, plain, ratio
@@ -10,7 +11,7 @@ from supple.report._result import Result
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
-__all__ = ["asked_for", "bound_text", "headline", "metric_text", "subline"]
+__all__ = ["asked_for", "bound_text", "extracted_text", "headline", "metric_text", "subline"]
 
 # Of the many settings of a training, what a reader wants to know; result.json has them all.
 _TELLING = ("weight", "mixup", "epochs", "steps", "optimizer", "lr")
@@ -44,6 +45,19 @@ def _no_pick(result: Result) -> str:
 
 def _finished(result: Result) -> int:
     return sum(1 for trial in result.trials if trial.values)
+
+
+def extracted_text(kind: str, reason: str, notes: Sequence[str] = ()) -> str:
+    """What an extracted network is made of, and why.
+
+    Args:
+        kind: ``"native"`` or ``"graph"``.
+        reason: Why it is that.
+        notes: What else a user should know.
+    """
+    kinds = {"native": "the model's own classes", "graph": "a module around the captured graph"}
+    said = [": ".join(filter(None, (kinds[kind], reason))), *notes]
+    return ". ".join(part.rstrip(".") for part in said) + "."
 
 
 def subline(result: Result) -> str:

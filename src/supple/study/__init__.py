@@ -11,18 +11,25 @@ from supple.study._study import Study
 from supple.study._trial import Trial
 from supple.study.direction import Direction, Directions
 from supple.study.distributions import distributions
+from supple.study.executors import Executor, Phases, executor, executor_names
 from supple.study.pareto import dominance_ranks, non_dominated
+from supple.study.storage import check_storage
 
 __all__ = [
     "Bound",
     "Candidate",
     "Direction",
     "Directions",
+    "Executor",
     "Front",
+    "Phases",
     "Study",
     "Trial",
+    "check_storage",
     "distributions",
     "dominance_ranks",
+    "executor",
+    "executor_names",
     "hypervolume",
     "hypervolume_curve",
     "non_dominated",

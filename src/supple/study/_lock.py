@@ -1,7 +1,8 @@
-"""One driver at a time: a lock file beside the database, and who holds it.
+"""One driver at a time: a lock file beside an SQLite file, an advisory lock of a server.
 
-The lock is the operating system's (``flock``) and goes with the process, so a killed driver
-leaves none behind. The file says who drives, for the error that a second driver gets.
+The lock of a file is the operating system's (``flock``) and goes with the process; that of a
+PostgreSQL server goes with the connection. So a killed driver leaves none behind. The file says
+who drives, for the error that a second driver gets.
 """
 
 from __future__ import annotations
@@ -12,11 +13,14 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from supple.errors import StudyError
+
+if TYPE_CHECKING:
+    from supple.study.storage import Location
 
 if sys.platform != "win32":
     import fcntl
@@ -70,23 +74,36 @@ def _boot() -> str:
 
 
 @contextlib.contextmanager
-def only_driver(path: Path | None, name: str) -> Iterator[None]:
-    """Hold the lock beside the database ``path``; None needs no lock.
+def only_driver(location: Location, name: str) -> Iterator[Callable[[], None]]:
+    """Hold the lock of a study; one in memory needs none.
+
+    Gives a function that raises a StudyError if the lock was lost.
 
     Raises:
         StudyError: If another live driver holds it.
     """
+    if location.is_postgresql:
+        from supple.study._server import server_lock
+
+        with server_lock(location, name) as check:
+            yield check
+        return
+    path = location.path
     if path is None or sys.platform == "win32":
-        yield
+        yield _nothing
         return
     lock = path.with_name(path.name + ".lock")
     descriptor = _acquire(lock, name)
     try:
-        yield
+        yield _nothing
     finally:
         # Removed while held: whoever waits for it finds the file gone and makes a new one.
         lock.unlink(missing_ok=True)
         os.close(descriptor)
+
+
+def _nothing() -> None:
+    """The lock of a file is not lost while its process lives."""
 
 
 def _acquire(lock: Path, name: str) -> int:

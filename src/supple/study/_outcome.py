@@ -11,7 +11,7 @@ from typing import Any
 from supple.errors import MeasureError, near_misses
 from supple.space import Config
 
-__all__ = ["Evaluate", "Outcome", "checked_outcome"]
+__all__ = ["Evaluate", "Outcome", "checked_outcome", "part_of_outcome", "plain", "split_result"]
 
 Evaluate = Callable[[Config], "Mapping[str, Any] | tuple[Mapping[str, Any], Mapping[str, Any]]"]
 """Measures a config: gives values by name, or a pair of values and details."""
@@ -31,7 +31,23 @@ def checked_outcome(result: Any, objectives: Iterable[str]) -> Outcome:
     Raises:
         MeasureError: If an objective is missing, not a number, NaN or infinite.
     """
-    values, details = _split(result)
+    values, details = split_result(result)
+    return _checked(values, details, objectives)
+
+
+def part_of_outcome(result: Any, objectives: Iterable[str]) -> Outcome:
+    """The same of a part of an evaluation, which need not have all objectives.
+
+    Raises:
+        MeasureError: If an objective that is there is not a number, NaN or infinite.
+    """
+    values, details = split_result(result)
+    return _checked(values, details, [name for name in objectives if name in values])
+
+
+def _checked(
+    values: Mapping[str, Any], details: Mapping[str, Any], objectives: Iterable[str]
+) -> Outcome:
     found = {name: _objective(name, values) for name in objectives}
     rest = {}
     for name, value in values.items():
@@ -44,7 +60,12 @@ def checked_outcome(result: Any, objectives: Iterable[str]) -> Outcome:
     return Outcome(values=found, details={**rest, **{str(k): plain(v) for k, v in details.items()}})
 
 
-def _split(result: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def split_result(result: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Values and details of what an evaluation returned.
+
+    Raises:
+        MeasureError: It returned something else.
+    """
     if isinstance(result, tuple) and len(result) == 2:
         values, details = result
     else:

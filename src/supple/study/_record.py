@@ -7,8 +7,9 @@ driver finds and evaluates again.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
@@ -21,6 +22,8 @@ from supple.study._outcome import Outcome
 from supple.study._trial import (
     FAILURE,
     OWNER,
+    PART,
+    PLACE,
     REPEATED,
     RESULT,
     Reason,
@@ -33,7 +36,7 @@ from supple.study.direction import Directions
 from supple.study.distributions import distributions
 from supple.study.storage import Location, explained
 
-__all__ = ["Record", "Started"]
+__all__ = ["Record", "Slot", "Started"]
 
 # A user attribute of the Optuna study: numbers of trials that are as if they had never been.
 DISCARDED = "supple:discarded"
@@ -46,6 +49,24 @@ class Started:
     trial_id: int
     number: int
     config: Config
+    place: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Slot:
+    """One place in the sequence of proposals, as it was found in the storage.
+
+    Args:
+        trial: The newest trial of this place.
+        system_attrs: What the strategy noted down about the proposal.
+        is_done: Whether it ended; otherwise its config is to be evaluated again.
+        part: What its workers had measured before the driver was stopped.
+    """
+
+    trial: Trial
+    system_attrs: Mapping[str, Any]
+    is_done: bool
+    part: Mapping[str, Any]
 
 
 class Record:
@@ -89,14 +110,24 @@ class Record:
                 found.append((trial, frozen))
         return found
 
-    def counted(self) -> list[tuple[Trial, FrozenTrial]]:
-        """The trials that a strategy should know of: without those that are run again."""
+    def slots(self) -> list[Slot]:
+        """The proposals of the strategy so far, in their order, each with what came of it."""
         discarded = self._discarded()
-        return [
-            (trial, frozen)
-            for trial, frozen in self.trials()
-            if trial.reason not in REPEATED and trial.number not in discarded
-        ]
+        found: dict[int, Slot] = {}
+        for trial, frozen in self.trials():
+            is_discarded = trial.number in discarded
+            is_done = trial.state != "running" and trial.reason not in REPEATED
+            slot = Slot(
+                trial=trial,
+                system_attrs=frozen.system_attrs,
+                is_done=is_done and not is_discarded,
+                part={} if is_discarded else frozen.user_attrs.get(PART, {}),
+            )
+            # Trials of supple 0.1 have no place: theirs is the next, if they count at all.
+            place = trial.place if trial.place is not None else len(found)
+            if slot.is_done or (trial.place is not None and not _is_done(found.get(place))):
+                found[place] = slot
+        return [found[place] for place in sorted(found)]
 
     def _frozen(self) -> list[FrozenTrial]:
         with explained(self.location):
@@ -112,13 +143,25 @@ class Record:
 
     def start(self, proposal: Proposal) -> Started:
         """Store a proposal as a running trial of this process."""
+        attributes = {OWNER: this_process(), PLACE: proposal.place}
+        if proposal.part:
+            attributes[PART] = dict(proposal.part)
         template = running_template(
-            proposal.config, self._distributions, {OWNER: this_process()}, proposal.system_attrs
+            proposal.config, self._distributions, attributes, proposal.system_attrs
         )
         with explained(self.location):
             trial_id = self._storage.create_new_trial(self._id, template_trial=template)
             number = self._storage.get_trial_number_from_id(trial_id)
-        return Started(trial_id=trial_id, number=number, config=proposal.config)
+        return Started(
+            trial_id=trial_id, number=number, config=proposal.config, place=proposal.place
+        )
+
+    def part(self, started: Started, outcome: Outcome, seconds: float) -> dict[str, Any]:
+        """Store what was measured so far, so that a driver that is killed now loses none of it."""
+        part = {"values": outcome.values, "details": outcome.details, "seconds": seconds}
+        with explained(self.location):
+            self._storage.set_trial_user_attr(started.trial_id, PART, part)
+        return part
 
     def complete(self, started: Started, outcome: Outcome, seconds: float) -> Trial:
         """Store what was measured."""
@@ -135,6 +178,7 @@ class Record:
             values=outcome.values,
             details=outcome.details,
             seconds=seconds,
+            place=started.place,
         )
 
     def fail(self, started: Started, reason: Reason, error: str, seconds: float) -> Trial:
@@ -147,6 +191,7 @@ class Record:
             seconds=seconds,
             reason=reason,
             error=error,
+            place=started.place,
         )
 
     def _fail(self, trial_id: int, reason: Reason, error: str, seconds: float | None) -> None:
@@ -184,8 +229,8 @@ class Record:
                 hint="wait for that process or stop it.",
                 owner=owner,
             )
-        # Whoever holds the lock of an SQLite file is alone; a server has no such lock.
-        has_lock = self.location.path is not None
+        # Whoever holds the lock of the file or of the server is alone.
+        has_lock = self.location.has_lock
         if owner and not has_lock and owner.get("host") != ours["host"]:
             raise StudyError(
                 f"{what} was started by process {owner.get('pid')} on {owner.get('host')}, "
@@ -194,3 +239,7 @@ class Record:
                 "FAIL with Optuna.",
                 owner=owner,
             )
+
+
+def _is_done(slot: Slot | None) -> bool:
+    return slot is not None and slot.is_done

@@ -6,36 +6,35 @@ resume is to do the same again: open the study, run it to the same number of eva
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from optuna.samplers import BaseSampler
 from optuna.storages import BaseStorage
 
-from supple.errors import MeasureError, StudyError, near_misses
-from supple.progress import Event, Progress
+from supple.errors import StudyError, near_misses
+from supple.progress import Progress
 from supple.space import Space
+from supple.study._driver import Driver
 from supple.study._front import Front
 from supple.study._hypervolume import hypervolume_curve
 from supple.study._identity import Identity
 from supple.study._interrupt import Interrupt, held_interrupt
 from supple.study._lock import only_driver
-from supple.study._outcome import Evaluate, checked_outcome
+from supple.study._outcome import Evaluate
 from supple.study._record import Record
-from supple.study._trial import Reason, Trial
-from supple.study._view import Proposal, View
+from supple.study._trial import Trial
+from supple.study._view import View
 from supple.study.direction import Direction, study_directions
+from supple.study.executors import Executor, LocalExecutor, Phases
 from supple.study.storage import Location, explained, make_folder, open_storage, quiet
 
 __all__ = ["Study"]
 
 # The user attribute of an Optuna study that says what it is about.
 IDENTITY = "supple"
-# As many evaluations that fail in a row from the start mean that no evaluation will succeed.
-FAILURES_AT_START = 5
 
 
 class Study:
@@ -111,7 +110,7 @@ class Study:
         location = Location.of(storage)
         if location.path is not None:
             make_folder(location.path)  # the lock file is there before the database
-        with only_driver(location.path, name):
+        with only_driver(location, name):
             backend = open_storage(location, create=True)
             with explained(location), quiet():
                 study_id, stored = _found_or_made(backend, name, identity)
@@ -198,6 +197,7 @@ class Study:
         strategy: BaseSampler,
         *,
         evaluations: int,
+        executor: Executor | None = None,
         progress: Progress | None = None,
         stop: Callable[[Study], bool] | None = None,
     ) -> Self:
@@ -209,32 +209,80 @@ class Study:
 
         Args:
             evaluate: Gives the values of a config by name, or a pair of values and details.
-                Values beyond the objectives are kept too.
+                Values beyond the objectives are kept too. `Phases` tells an executor with workers
+                which part must run alone.
             strategy: What proposes configs: any Optuna sampler.
             evaluations: Number of complete trials at which to end.
+            executor: Where evaluations run; None for here, one after the other.
             progress: Called after every trial.
             stop: Asked before every trial whether to end here.
 
         Raises:
             StudyError: If the first five evaluations all fail, if another driver runs this
-                study, or if it can no longer be written.
+                study, if it can no longer be written, or if the workers cannot be reached.
         """
         self._check_run(strategy, evaluations)
         self.interrupted, self.note = False, ""
-        with only_driver(self._record.location.path, self.name), held_interrupt() as interrupt:
+        lock = only_driver(self._record.location, self.name)
+        with lock as still_ours, held_interrupt() as interrupt:
             try:
                 self._record.reclaim()
                 self.refresh()
-                view = View(self.space, self.directions, strategy)
-                for trial, frozen in self._record.counted():
-                    view.add(trial, frozen.system_attrs)
-                self._loop(evaluate, view, evaluations, progress, stop, interrupt)
+                self._drive(
+                    evaluate,
+                    View(self.space, self.directions, strategy),
+                    evaluations,
+                    executor or LocalExecutor(),
+                    still_ours,
+                    interrupt,
+                    progress,
+                    stop,
+                )
+            except StudyError:
+                # What is being evaluated ends with its workers; said now, where it can be.
+                with contextlib.suppress(StudyError):
+                    self._record.reclaim("interrupted")
+                self._trials = [t for t in self._trials if t.state != "running"]
+                raise
             except KeyboardInterrupt:
                 self.interrupted = True
                 self._record.reclaim("interrupted")
                 self.refresh()
                 self.note = f"interrupted after {len(self.complete)} of {evaluations} evaluations"
         return self
+
+    def _drive(
+        self,
+        evaluate: Evaluate,
+        view: View,
+        evaluations: int,
+        executor: Executor,
+        still_ours: Callable[[], None],
+        interrupt: Interrupt,
+        progress: Progress | None,
+        stop: Callable[[Study], bool] | None,
+    ) -> None:
+        slots = self._record.slots()
+        if len(self.complete) >= evaluations:
+            return
+        alone: Evaluate | None = None
+        if isinstance(evaluate, Phases) and executor.is_remote:
+            alone, evaluate = evaluate.alone, evaluate.together
+        with executor.open(evaluate) as pool:
+            driver = Driver(
+                record=self._record,
+                view=view,
+                pool=pool,
+                workers=executor.count(),
+                alone=alone,
+                evaluations=evaluations,
+                trials=self._trials,
+                still_ours=still_ours,
+                interrupt=interrupt,
+                progress=progress,
+                stop=None if stop is None else lambda: stop(self),
+            )
+            self.note = driver.run(slots)
 
     def _check_run(self, strategy: BaseSampler, evaluations: int) -> None:
         if self._is_read_only:
@@ -257,80 +305,6 @@ class Study:
                 f"the number of evaluations must be a whole number, got {evaluations!r}.",
                 hint="evaluations=200.",
             )
-
-    def _loop(
-        self,
-        evaluate: Evaluate,
-        view: View,
-        evaluations: int,
-        progress: Progress | None,
-        stop: Callable[[Study], bool] | None,
-        interrupt: Interrupt,
-    ) -> None:
-        failed: list[int] = []
-        has_succeeded = False
-        done = len(self.complete)
-        while done < evaluations:
-            if stop is not None and stop(self):
-                self.note = f"stopped after {done} of {evaluations} evaluations"
-                return
-            proposal = view.propose()
-            if proposal is None:
-                self.note = self._note_at_end(view, done)
-                return
-            interrupt.raise_if_asked()
-            trial = self._evaluate(evaluate, proposal, interrupt)
-            view.tell(proposal, trial)
-            self._trials.append(trial)
-            if trial.is_complete:
-                has_succeeded = True
-                done += 1
-            elif not has_succeeded:
-                failed.append(trial.number)
-            if progress is not None:
-                progress(_event(trial, done, evaluations))
-            if len(failed) == FAILURES_AT_START and not has_succeeded:
-                raise self._all_failed(failed, trial)
-        interrupt.raise_if_asked()
-
-    def _note_at_end(self, view: View, done: int) -> str:
-        if self.space.is_size_exact and len(view.values_of) >= self.space.size:
-            return f"all {self.space.size} configs of the space were evaluated, {done} complete"
-        return f"the strategy has no new config to propose, after {done} complete evaluations"
-
-    def _evaluate(self, evaluate: Evaluate, proposal: Proposal, interrupt: Interrupt) -> Trial:
-        """Start a trial, evaluate it, end it."""
-        started = self._record.start(proposal)
-        begin = time.perf_counter()
-        try:
-            with interrupt.allowed():
-                result = evaluate(proposal.config)
-            outcome = checked_outcome(result, self.directions)
-        except MeasureError as problem:
-            reason: Reason = "value" if problem.data.get("objective") else "raised"
-            error = traceback.format_exc()
-        except Exception:
-            # The user's code may raise anything; the traceback goes with the trial.
-            reason, error = "raised", traceback.format_exc()
-        else:
-            return self._record.complete(started, outcome, time.perf_counter() - begin)
-        return self._record.fail(started, reason, error, time.perf_counter() - begin)
-
-    def _all_failed(self, numbers: list[int], last: Trial) -> StudyError:
-        """The error for a run that began with nothing but failures; its configs stay open."""
-        self._record.discard(numbers)
-        return StudyError(
-            f"the first {len(numbers)} evaluations all failed, the last one with:\n{last.error}",
-            why="When none works, the fault is in the evaluation, not in the configs.",
-            hint="mend it and repeat the command; these configs will be evaluated again.",
-            trials=numbers,
-            error=last.error,
-        )
-
-
-def _event(trial: Trial, done: int, total: int) -> Event:
-    message = f"trial {trial.number}" + ("" if trial.is_complete else f" failed: {trial.reason}")
-    return Event("search", done, total, message, dict(trial.values))
 
 
 def _record(

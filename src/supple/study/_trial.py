@@ -22,10 +22,11 @@ from supple.study._front import Candidate
 __all__ = ["Reason", "State", "Trial", "from_frozen", "running_template"]
 
 State = Literal["running", "complete", "failed"]
-Reason = Literal["", "raised", "value", "interrupted", "abandoned", "other"]
+Reason = Literal["", "raised", "value", "lost", "interrupted", "abandoned", "other"]
 
 # User attributes of an Optuna trial.
 OWNER, RESULT, FAILURE = "supple:owner", "supple:result", "supple:failure"
+PLACE, PART = "supple:place", "supple:part"
 
 # Not the config's fault: it is evaluated again, and strategies never hear of it.
 REPEATED: frozenset[Reason] = frozenset({"interrupted", "abandoned"})
@@ -43,9 +44,11 @@ class Trial:
         details: What else the evaluation told.
         seconds: How long the evaluation took; None if it did not end by itself.
         reason: Why it failed: ``raised`` (the evaluation raised), ``value`` (an objective that
-            is no finite number), ``interrupted`` (Ctrl-C), ``abandoned`` (the driver was killed),
-            ``other``; empty if it did not fail.
+            is no finite number), ``lost`` (its workers kept dying), ``interrupted`` (Ctrl-C),
+            ``abandoned`` (the driver was killed), ``other``; empty if it did not fail.
         error: What went wrong, with the traceback where there is one.
+        place: Which proposal of the strategy it is, from 0; a config that is evaluated again,
+            because the driver was stopped, keeps its place. None for what supple 0.1 stored.
     """
 
     number: int
@@ -56,6 +59,7 @@ class Trial:
     seconds: float | None = None
     reason: Reason = ""
     error: str = ""
+    place: int | None = None
 
     @property
     def is_complete(self) -> bool:
@@ -100,8 +104,9 @@ def from_frozen(frozen: FrozenTrial, space: Space, objectives: list[str]) -> Tri
         return None
     if frozen.state == TrialState.COMPLETE:
         return _complete(frozen, config, objectives)
+    place = frozen.user_attrs.get(PLACE)
     if not frozen.state.is_finished():
-        return Trial(number=frozen.number, config=config, state="running")
+        return Trial(number=frozen.number, config=config, state="running", place=place)
     failure = frozen.user_attrs.get(FAILURE, {})
     return Trial(
         number=frozen.number,
@@ -110,6 +115,7 @@ def from_frozen(frozen: FrozenTrial, space: Space, objectives: list[str]) -> Tri
         seconds=failure.get("seconds"),
         reason=failure.get("reason", "other"),
         error=failure.get("error", ""),
+        place=place,
     )
 
 
@@ -122,4 +128,5 @@ def _complete(frozen: FrozenTrial, config: Config, objectives: list[str]) -> Tri
         values={**dict(zip(objectives, frozen.values, strict=True)), **result.get("more", {})},
         details=result.get("details", {}),
         seconds=result.get("seconds"),
+        place=frozen.user_attrs.get(PLACE),
     )

@@ -32,10 +32,19 @@ REPEATS = 200
 class Proposal:
     """A config to be measured, and what the sampler wants to remember about it."""
 
-    def __init__(self, trial_id: int, config: Config, system_attrs: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        trial_id: int,
+        config: Config,
+        system_attrs: Mapping[str, Any],
+        place: int,
+        part: Mapping[str, Any] | None = None,
+    ) -> None:
         self.trial_id = trial_id
         self.config = config
-        self.system_attrs = system_attrs
+        self.system_attrs = dict(system_attrs)
+        self.place = place
+        self.part = part or {}  # what was measured of it before the driver was stopped
 
 
 class View:
@@ -53,6 +62,7 @@ class View:
         self.distributions = distributions(space)
         self.values_of: dict[Config, tuple[float, ...] | None] = {}
         self.sampler = sampler
+        self.places = 0  # proposals so far, those that were known already left out
         self._storage = optuna.storages.InMemoryStorage()
         with quiet():
             self._id = self._storage.create_new_study(study_directions(directions))
@@ -61,28 +71,64 @@ class View:
     def add(self, trial: Trial, system_attrs: Mapping[str, Any]) -> None:
         """Show a finished trial that was run before."""
         values = self._values(trial)
+        state = TrialState.COMPLETE if trial.is_complete else TrialState.FAIL
+        self._create(trial.config, state, values, system_attrs)
+        self.values_of[trial.config] = values
+        self.places += 1
+
+    def repeat(
+        self, config: Config, system_attrs: Mapping[str, Any], part: Mapping[str, Any]
+    ) -> Proposal:
+        """A proposal of before whose evaluation did not end; it is evaluated again."""
+        trial_id = self._create(config, TrialState.RUNNING, None, system_attrs)
+        self.values_of[config] = None
+        self.places += 1
+        return Proposal(trial_id, config, system_attrs, self.places - 1, part)
+
+    def _create(
+        self,
+        config: Config,
+        state: TrialState,
+        values: tuple[float, ...] | None,
+        system_attrs: Mapping[str, Any],
+    ) -> int:
         template = FrozenTrial(
             number=-1,
             trial_id=-1,
-            state=TrialState.COMPLETE if trial.is_complete else TrialState.FAIL,
+            state=state,
             value=None,
             values=list(values) if values else None,
             datetime_start=None,
             datetime_complete=None,
-            params=dict(trial.config),
+            params=dict(config),
             distributions=self.distributions,
             user_attrs={},
             system_attrs=dict(system_attrs),
             intermediate_values={},
         )
-        self._storage.create_new_trial(self._id, template_trial=template)
-        self.values_of[trial.config] = values
+        return self._storage.create_new_trial(self._id, template_trial=template)
+
+    @property
+    def batch(self) -> int | None:
+        """Which batch the next proposal belongs to; None where the sampler knows of none.
+
+        Proposals of one batch do not depend on what comes of each other.
+        """
+        batch_of = getattr(self.sampler, "batch_of", None)
+        if batch_of is None:
+            return None
+        return int(batch_of(self._storage.get_n_trials(self._id)))
 
     def propose(self) -> Proposal | None:
         """The sampler's next config that was not measured yet; None if it has no other."""
         for _ in range(REPEATS):
             proposal = self._ask()
-            if proposal is None or proposal.config not in self.values_of:
+            if proposal is None:
+                return None
+            if proposal.config not in self.values_of:
+                # Until it is told, it counts as one that gave nothing.
+                self.values_of[proposal.config] = None
+                self.places += 1
                 return proposal
             # Costs nothing: the sampler is told what is known, and the study hears nothing.
             self._finish(proposal.trial_id, self.values_of[proposal.config])
@@ -128,7 +174,7 @@ class View:
         for name, distribution in self.distributions.items():
             internal = distribution.to_internal_repr(config[name])
             storage.set_trial_param(trial_id, name, internal, distribution)
-        return Proposal(trial_id, config, storage.get_trial(trial_id).system_attrs)
+        return Proposal(trial_id, config, storage.get_trial(trial_id).system_attrs, self.places)
 
     def _config(self, params: Mapping[str, Any]) -> Config:
         """The config a sampler means: its options must exist; constraints it cannot know."""

@@ -11,22 +11,38 @@ import contextlib
 import logging
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from supple.errors import MissingExtraError, StudyError
 
-__all__ = ["Location", "explained", "make_folder", "open_storage", "quiet"]
+__all__ = [
+    "PATIENCE",
+    "Location",
+    "check_storage",
+    "explained",
+    "make_folder",
+    "open_storage",
+    "quiet",
+    "require_psycopg",
+]
 
 # A reader (a dashboard, a backup) may hold the file for a moment; so long a write waits.
 BUSY_SECONDS = 60.0
+
+# Seconds to wait for a server, for each of its addresses; and milliseconds until a connection
+# that no longer answers, because a cable was pulled for instance, counts as broken.
+PATIENCE = {"connect_timeout": 4, "keepalives_idle": 30, "tcp_user_timeout": 60_000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +56,16 @@ class Location:
 
     url: str = ""
     path: Path | None = None
+
+    @property
+    def is_postgresql(self) -> bool:
+        """Whether it is a PostgreSQL server."""
+        return bool(self.url) and make_url(self.url).get_backend_name() == "postgresql"
+
+    @property
+    def has_lock(self) -> bool:
+        """Whether its driver holds a lock that goes with it."""
+        return self.path is not None or self.is_postgresql
 
     @classmethod
     def of(cls, storage: str | os.PathLike[str] | None) -> Location:
@@ -56,10 +82,10 @@ class Location:
             raise StudyError(
                 f"the storage {text!r} is not a database URL.",
                 hint='use a path ("runs/digits/study.db"), "sqlite:///runs/digits/study.db" or '
-                '"postgresql://host/name".',
+                '"postgresql+psycopg://user@host/name".',
             ) from None
         if url.get_backend_name() != "sqlite":
-            return cls(url=text)
+            return cls(url=_with_driver(url))
         if url.database in (None, "", ":memory:"):
             return cls()
         return cls(url=text, path=Path(str(url.database)).absolute())
@@ -69,6 +95,16 @@ class Location:
             return str(self.path)
         # A URL may hold a password, which no message should.
         return make_url(self.url).render_as_string() if self.url else "memory"
+
+
+def check_storage(storage: str | os.PathLike[str] | None) -> None:
+    """Raise a StudyError, within ten seconds, if there is no server at a database URL.
+
+    A long job asks this before it begins; a file needs no asking.
+    """
+    location = Location.of(storage)
+    if location.url and location.path is None:
+        open_storage(location, create=True)
 
 
 def open_storage(location: Location, *, create: bool) -> BaseStorage:
@@ -98,11 +134,35 @@ def open_storage(location: Location, *, create: bool) -> BaseStorage:
 
 
 def _open_server(location: Location) -> BaseStorage:
+    settings: dict[str, Any] = {"pool_pre_ping": True}
+    if location.is_postgresql:
+        require_psycopg(location)
+        settings["connect_args"] = dict(PATIENCE)
     try:
         with explained(location), quiet():
-            return RDBStorage(location.url, engine_kwargs={"pool_pre_ping": True})
-    except ImportError:
-        raise MissingExtraError.of("psycopg", "postgres", f"The storage {location}") from None
+            storage = RDBStorage(location.url, engine_kwargs=settings)
+    except ImportError as problem:
+        raise StudyError(
+            f"the storage {location} needs a database driver that is not installed.",
+            why=f"{problem}.",
+            hint="pip install it, or use a SQLite file or a PostgreSQL server.",
+        ) from None
+    # Its connections are kept for the next transaction, and closed with it.
+    weakref.finalize(storage, storage.engine.dispose)
+    return storage
+
+
+def require_psycopg(location: Location) -> None:
+    """Raise MissingExtraError if the driver of PostgreSQL is not installed."""
+    if "psycopg" in make_url(location.url).drivername and find_spec("psycopg") is None:
+        raise MissingExtraError.of("psycopg", "postgresql", f"The storage {location}")
+
+
+def _with_driver(url: URL) -> str:
+    """The URL with the driver that supple installs, where it names none."""
+    if url.drivername in ("postgresql", "postgres"):
+        url = url.set(drivername="postgresql+psycopg")
+    return url.render_as_string(hide_password=False)
 
 
 def _connect(path: Path | None) -> sqlite3.Connection:
@@ -179,6 +239,24 @@ _MEANINGS = (
         "close the program that holds it, and repeat the command.",
     ),
     (
+        (
+            "connection timeout",
+            "onnection refused",
+            "failed to resolve",
+            "could not translate host",
+            "timeout expired",
+            "server closed the connection",
+            "consuming input failed",
+            "connection is lost",
+            "connection is closed",
+            "terminating connection",
+            "the database system is",
+        ),
+        "cannot be reached",
+        "check the address and that the server runs, and repeat the command; all finished trials "
+        "are kept.",
+    ),
+    (
         ("readonly database", "unable to open"),
         "cannot be opened for writing",
         "check the permissions of the file and its folder.",
@@ -190,7 +268,7 @@ def _explain(location: Location, problem: BaseException) -> StudyError:
     deepest: BaseException = problem
     while (cause := getattr(deepest, "orig", None) or deepest.__cause__) is not None:
         deepest = cause
-    text = str(deepest).strip().rstrip(".")
+    text = " ".join(str(deepest).split()).rstrip(".")
     for signs, meaning, hint in _MEANINGS:
         if any(sign in text for sign in signs):
             return StudyError(

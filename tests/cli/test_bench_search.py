@@ -77,3 +77,28 @@ def test_errors_name_what_is_wrong(supple, table, tmp_path):
     called = supple("bench-search", table, "--seeds", "0")
     assert called.code == 2
     assert "Must be >= 1" in called.err
+
+
+def test_a_shipped_table_by_name_and_some_of_its_objectives(supple):
+    called = supple(
+        "bench-search",
+        "digits_subnets",
+        "--objectives",
+        "accuracy,macs",
+        "--strategies",
+        "random",
+        "--seeds",
+        2,
+        "--evaluations",
+        20,
+        "--json",
+        "--quiet",
+    )
+    assert called.code == 0
+    found = json.loads(called.out)
+    assert found["table"] == "digits_subnets"
+    assert found["directions"] == {"accuracy": "max", "macs": "min"}
+    assert found["exact"] == ["macs"]
+    assert found["best_is_known"]
+    shares = [curve[-1] for curve in found["strategies"]["random"]["curves"]]
+    assert all(0 < share <= 1 for share in shares)

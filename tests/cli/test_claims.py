@@ -124,7 +124,7 @@ def test_verify_names_what_has_changed(supple, kept, monkeypatch):
     row = json.loads(called.out)["claims"][0]
     assert called.code == 1
     assert (row["state"], row["changed"], row["verdict"]) == ("stale", ["claim"], "reproduced")
-    assert "not re-measured since a change" in supple("claims").out
+    assert "reproduced* " in supple("claims").out
 
 
 def test_verify_does_not_believe_a_changed_verdict(supple, kept):
@@ -149,3 +149,20 @@ def test_claims_alone_lists_them(supple, kept):
     rows = json.loads(supple("claims", "--json").out)["claims"]
     assert [(row["name"], row["budget"]) for row in rows] == [("fakes", "quick")]
     assert supple("claims", "list").out == supple("claims").out
+
+
+def test_pages_are_written_where_it_says(supple, room, monkeypatch, tmp_path):
+    evidence = _evidence.load_evidence
+    measured(tmp_path / "evidence")
+    for module in ("supple.claims._page", "supple.claims._status"):
+        monkeypatch.setattr(f"{module}.entries", lambda: (_status.entry("fakes"),))
+        monkeypatch.setattr(
+            f"{module}.load_evidence", lambda name, *_: evidence(name, tmp_path / "evidence")
+        )
+    monkeypatch.setattr("supple.claims._page.load", lambda name: fakes.better)
+    called = supple("claims", "pages", tmp_path / "pages")
+    assert called.out.split() == [
+        str(tmp_path / "pages" / name) for name in ("fakes.md", "fakes.svg", "README.md")
+    ]
+    assert "| [fakes](fakes.md) | 86." in (tmp_path / "pages" / "README.md").read_text()
+    assert "**reproduced**" in (tmp_path / "pages" / "fakes.md").read_text()

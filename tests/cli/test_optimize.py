@@ -32,6 +32,10 @@ def test_defaults_ask_for_half_the_latency(supple, job):
         "finetune_epochs": None,
         "importance": None,
         "rule": None,
+        "quantize": None,
+        "executor": "local",
+        "workers": None,
+        "ray_address": None,
         "command": "supple optimize digits --quiet",
     }
 
@@ -42,7 +46,7 @@ def test_every_option_reaches_the_job(supple, job):
         "--latency 2ms --accuracy 98% --macs 0.25 --evaluations 7 --strategy linas --seed 3 "
         "--objectives accuracy,macs --storage sqlite:///a.db --train-epochs 0.5 "
         "--finetune-epochs 2 --importance fisher --rule sorted --backend torch --threads 2 "
-        "--batch 16 --quiet"
+        "--batch 16 --quantize int8 --executor ray --workers 8 --ray-address head:6379 --quiet"
     )
     assert supple(*words.split()).code == 0
     asked = job.asked
@@ -55,6 +59,8 @@ def test_every_option_reaches_the_job(supple, job):
     assert (asked["strategy"], asked["rule"], asked["seed"]) == ("linas", "sorted", 3)
     assert asked["importance"] == "fisher"
     assert (asked["backend"], asked["threads"], asked["batch"]) == ("torch", 2, 16)
+    assert (asked["quantize"], asked["executor"]) == ("int8", "ray")
+    assert (asked["workers"], asked["ray_address"]) == (8, "head:6379")
     assert asked["command"] == f"supple {words}"
 
 

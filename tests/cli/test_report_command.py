@@ -60,8 +60,10 @@ def test_a_file_with_model_and_example_is_enough(found):
 def test_people_get_a_table_with_every_reason(supple, file):
     out = supple("report", file).out
     assert "my_model (Sequential): 5 choices" in out
-    for words in ("1.depth", "0.width", "1.2.up.width", "is an output of the model"):
+    for words in ("1.depth", "0.width", "is an output of the model", "the model's own classes"):
         assert words in out
+    row = next(line for line in out.splitlines() if "1.*.up.width" in line)
+    assert re.search(r"3×\s+width\s+\d+–24\s+600\s+3 dimensions", row)
 
 
 @pytest.mark.parametrize("name", ["model", "ready"])
@@ -110,6 +112,8 @@ def test_the_page_is_written_whole_and_asks_nothing_of_the_network(supple, file,
     assert supple("report", file, "--out", page).code == 0
     text = page.read_text()
     assert render_structure(found, "my_model") == text
+    assert "<code>1.*.up.width</code>" in text
+    assert "With about half of every choice, the model&#39;s own classes" in text
     assert not re.search(r'(src|href)="', text)
     for row in found["elastic"]:
         assert f"<code>{row['name']}</code>" in text

@@ -15,6 +15,7 @@ from cyclopts import App, Parameter
 
 from supple.cli._bench_search import bench_search
 from supple.cli._claims import claims
+from supple.cli._compress import compress
 from supple.cli._doctor import doctor
 from supple.cli._errors import guarded
 from supple.cli._exit import EPILOGUE, Exit
@@ -47,6 +48,7 @@ app = App(
 )
 _COMMANDS: tuple[Callable[..., int], ...] = (
     optimize,
+    compress,
     show,
     export,
     report,

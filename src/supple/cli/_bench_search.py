@@ -33,6 +33,7 @@ def bench_search(
     strategies: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     seeds: _Positive = 5,
     evaluations: _Positive = 500,
+    objectives: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     exact: Annotated[list[str] | None, Parameter(consume_multiple=True)] = None,
     jobs: _Positive = 1,
     curves: Path | None = None,
@@ -48,7 +49,8 @@ def bench_search(
     Parameters
     ----------
     table
-        A CSV file with columns choice.NAME and min.NAME or max.NAME, or file.py:object.
+        digits_subnets or digits_quantization, which come with supple; a CSV file with columns
+        choice.NAME and min.NAME or max.NAME; or file.py:object.
     strategies
         Names such as random, linas, TPESampler or linas:population=50, with spaces or commas
         between them.
@@ -56,6 +58,8 @@ def bench_search(
         Runs of each strategy: seeds 0, 1, 2, …
     evaluations
         Distinct measurements of a run.
+    objectives
+        Which objectives of the table count, for instance accuracy,macs; all by default.
     exact
         Objectives that are counted, not measured: a strategy may know them beforehand. By default
         those named macs, flops, params or parameters; --exact none for no objective.
@@ -72,8 +76,10 @@ def bench_search(
 
     from supple.search.tables import compare, load_table
 
-    wanted = None if exact is None else [n for text in exact for n in text.split(",") if n]
-    found = load_table(table, exact=[] if wanted == ["none"] else wanted)
+    wanted = _split(exact)
+    found = load_table(
+        table, objectives=_split(objectives), exact=[] if wanted == ["none"] else wanted
+    )
     asked = _names(strategies or [DEFAULT])
     total = len(asked) * seeds
 
@@ -104,6 +110,12 @@ def bench_search(
     else:
         _print(table, found, result, seeds)
     return Exit.OK
+
+
+def _split(texts: list[str] | None) -> list[str] | None:
+    if texts is None:
+        return None
+    return [name for text in texts for name in text.split(",") if name]
 
 
 def _names(texts: list[str]) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -54,12 +55,7 @@ def list_claims(*, json: AsJson = False) -> int:
 
         print_json({"claims": [status_data(one) for one in found]})
         return Exit.OK
-    table = _table("claim", "paper", "verdict", "what the paper says")
-    for one in found:
-        style = _STYLES.get(one.evidence.verdict, "") if one.evidence else "dim"
-        table.add_row(one.entry.name, str(one.entry.paper), _styled(one.verdict, style),
-                      one.entry.says)  # fmt: skip
-    _console().print(table)
+    _print_list(found)
     return Exit.OK
 
 
@@ -290,6 +286,35 @@ def _print_evidence(evidence: Evidence) -> None:
     console.print(table)
     for seed, text in evidence.failures.items():
         console.print(f"seed {seed} failed: {text}", style="red", markup=False)
+
+
+def _print_list(found: Sequence[Status]) -> None:
+    """A line for each claim, and how many there are of each verdict."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    from supple.papers import paper
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in ("claim", "verdict", "paper"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("title")  # the one that gives way on a narrow screen
+    verdicts: Counter[str] = Counter()
+    for one in found:
+        verdict = one.evidence.verdict if one.evidence else one.verdict
+        verdicts[verdict] += 1
+        mark = "*" if one.state == "stale" else ""
+        style = _STYLES.get(verdict, "dim")
+        title = Text(paper(one.entry.paper).title, no_wrap=True, overflow="ellipsis")
+        table.add_row(one.entry.name, _styled(verdict + mark, style), str(one.entry.paper), title)
+    console = _console()
+    console.print(table)
+    counted = ", ".join(f"{count} {verdict}" for verdict, count in verdicts.most_common())
+    console.print(f"{len(found)} claims: {counted}", markup=False)
+    if any(one.state == "stale" for one in found):
+        console.print("* what was measured has changed since; `supple claims verify` says what")
+    console.print("`supple claims show NAME` tells what a paper says and what was found")
 
 
 def _print_state(found: Status, console: Console) -> None:

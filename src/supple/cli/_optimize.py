@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 from supple.cli import _pipeline
 from supple.cli._bounds import parse_bound, parse_pairs
 from supple.cli._exit import Exit
-from supple.cli._options import MEASURE, SEARCH, TRAINING, AsJson, Quiet, bound, pairs
+from supple.cli._options import MACHINES, MEASURE, SEARCH, TRAINING, AsJson, Quiet, bound, pairs
 from supple.cli._progress import shown_progress
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def optimize(
     backend: Annotated[Literal["torch", "onnxruntime"] | None, Parameter(group=MEASURE)] = None,
     threads: Annotated[int, Parameter(group=MEASURE, validator=Positive)] = 1,
     batch: Annotated[int | None, Parameter(group=MEASURE, validator=Positive)] = None,
+    quantize: Annotated[Literal["int8"] | None, Parameter(group=SEARCH)] = None,
+    executor: Annotated[Literal["local", "process", "ray"], Parameter(group=MACHINES)] = "local",
+    workers: Annotated[int | None, Parameter(group=MACHINES, validator=Positive)] = None,
+    ray_address: Annotated[str | None, Parameter(group=MACHINES)] = None,
     quiet: Quiet = False,
     json: AsJson = False,
 ) -> int:
@@ -85,7 +89,8 @@ def optimize(
     seed
         Start of all random draws.
     storage
-        Where the study is kept, as a database URL. Default: a SQLite file in the run's folder.
+        Where the study is kept, as a database URL such as postgresql+psycopg://user@host/name.
+        Default: a SQLite file in the run's folder.
     train_epochs
         Epochs of training the elastic network. Default: what the task says.
     finetune_epochs
@@ -101,6 +106,15 @@ def optimize(
         Threads of the measured networks.
     batch
         Examples in a measured batch. Default: what the task's example has.
+    quantize
+        Also decide for every layer whether it computes in int8: "int8". Needs ONNX Runtime.
+    executor
+        Where sub-networks are measured: in this process (local), in processes of this machine
+        (process), or on a Ray cluster (ray). Latency is measured here, while they wait.
+    workers
+        How many are measured at a time. Default: one per core, or per CPU of the cluster.
+    ray_address
+        The cluster, as host:6379 or ray://host:10001. Default: Ray is started on this machine.
     quiet
         Show no progress.
     json
@@ -128,6 +142,10 @@ def optimize(
         finetune_epochs=finetune_epochs,
         importance=importance,
         rule=rule,
+        quantize=quantize,
+        executor=executor,
+        workers=workers,
+        ray_address=ray_address,
     )
     with shown_progress(sys.stderr, quiet=quiet) as progress:
         result = _pipeline.optimize(request, progress)

@@ -8,13 +8,25 @@ from cyclopts import Group, Parameter
 
 from supple.cli._bounds import parse_bound, parse_bounds, parse_pairs
 
-__all__ = ["MEASURE", "PICK", "SEARCH", "TRAINING", "AsJson", "Quiet", "bound", "bounds", "pairs"]
+__all__ = [
+    "MACHINES",
+    "MEASURE",
+    "PICK",
+    "SEARCH",
+    "TRAINING",
+    "AsJson",
+    "Quiet",
+    "bound",
+    "bounds",
+    "pairs",
+]
 
 # Groups are shown in this order.
 PICK = Group("What to pick", sort_key=1)
 SEARCH = Group("Search", sort_key=2)
 TRAINING = Group("Training", sort_key=3)
 MEASURE = Group("Measuring", sort_key=4)
+MACHINES = Group("Many workers", sort_key=5)
 
 AsJson = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 Quiet = Annotated[bool, Parameter(name=["--quiet", "-q"], negative=(), show_default=False)]

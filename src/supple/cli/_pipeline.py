@@ -69,6 +69,10 @@ class Request:
     finetune_epochs: float | None
     importance: str | None
     rule: str | None
+    quantize: str | None
+    executor: str
+    workers: int | None
+    ray_address: str | None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -51,7 +51,13 @@ def report(
 
     name, network, example = load_model(model, **dict(parse_pairs(list(option))))
     net = Elastic(network, example if isinstance(example, (tuple, dict)) else (example,))
-    data = {"model": name, "class": type(network).__name__, **net.report().to_data()}
+    half = net.extraction(net.space.at_ratio(0.5))
+    data = {
+        "model": name,
+        "class": type(network).__name__,
+        **net.report().to_data(),
+        "extraction": {"kind": half.kind, "reason": half.reason, "notes": list(half.notes)},
+    }
     if out is not None:
         from supple.report import write_structure
 
@@ -71,8 +77,9 @@ def report(
 
 def _print(data: dict[str, Any], console: Console) -> None:
     from rich.table import Table
+    from rich.text import Text
 
-    from supple.report import elastic_share
+    from supple.report import cuts_text, elastic_groups, elastic_share, extracted_text
 
     params, macs = (elastic_share(data, what) for what in ("params", "macs"))
     console.print(
@@ -80,19 +87,21 @@ def _print(data: dict[str, Any], console: Console) -> None:
         f"{data['params']:,} parameters and {macs} of {data['macs']:,} MACs can vary.\n"
     )
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for head in ("can vary", "kind"):
-        table.add_column(head, overflow="fold")
-    for head in ("size", "parameters"):
-        table.add_column(head, justify="right", no_wrap=True)
-    table.add_column("what it cuts", overflow="fold", style="dim")
-    for row in data["elastic"]:
-        cuts = _few(row["members"])
+    table.add_column("can vary", overflow="fold")
+    for head in ("", "kind", "sizes", "parameters", "cuts"):
+        table.add_column(head, justify="left" if head == "kind" else "right", no_wrap=True)
+    for group in elastic_groups(data["elastic"]):
+        row, times = group.items[0], len(group.items)
         table.add_row(
-            row["name"], row["kind"].replace("_", " "), f"{row['options'][0]}–{row['size']}"
-            if row["kind"] != "swap" else str(row["size"]), f"{row['params']:,}", cuts,
+            group.name, f"{times}×" if times > 1 else "", row["kind"].replace("_", " "),
+            f"{row['options'][0]}–{row['size']}" if row["kind"] != "swap" else str(row["size"]),
+            f"{row['params']:,}", cuts_text(row),
         )  # fmt: skip
     console.print(table)
     _print_fixed(data, console)
+    made = extracted_text(**data["extraction"])
+    console.print()
+    console.print(Text.assemble(("With about half of every choice: ", "dim"), made))
     for note in data["notes"]:
         console.print(f"! {note}", style="yellow", markup=False)
 
@@ -105,10 +114,13 @@ def _print_fixed(data: dict[str, Any], console: Console) -> None:
     if not data["fixed"]:
         return
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
-    for head in ("fixed", "by", "because it", "your line"):
+    groups = fixed_groups(data["fixed"])
+    lines = ["your line"] if any(group["where"] for group in groups) else []
+    for head in ("fixed", "by", "because it", *lines):
         table.add_column(head, overflow="fold")
-    for group in fixed_groups(data["fixed"]):
-        table.add_row(_few(group["names"]), group["operator"], group["reason"], group["where"])
+    for group in groups:
+        where = [group["where"]] if lines else []
+        table.add_row(_few(group["patterns"]), group["operator"], group["reason"], *where)
     console.print()
     console.print(table)
     if data["unknown"]:

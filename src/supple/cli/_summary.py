@@ -53,7 +53,7 @@ def print_summary(result: Result, run: Path, console: Console) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from supple.report import asked_for, headline
+    from supple.report import asked_for, extracted_text, headline
 
     console.print()
     console.print(Text(headline(result), style="bold"))
@@ -70,6 +70,10 @@ def print_summary(result: Result, run: Path, console: Console) -> None:
     if result.cuts:
         console.print()
         _print_cuts(result, console)
+    if result.pick is not None:
+        pick = result.pick
+        made = extracted_text(pick.extracted_as, pick.extracted_why, pick.extraction_notes)
+        console.print(Text.assemble(("Made of: ", "dim"), made))
     console.print()
     report = run / "report.html"
     if report.is_file():

@@ -1,12 +1,16 @@
 """What strategies need on tables with known fronts, and what each part of supple's own is worth.
 
-    python benchmarks/search.py compare --seeds 10
-    python benchmarks/search.py ablation --seeds 10
+    python benchmarks/search.py compare --seeds 10 --out docs/search.md
+    python benchmarks/search.py ablation --seeds 10 --out docs/search.md
     python benchmarks/search.py compare --table results.csv
+    python benchmarks/search.py driver --out docs/search.md
 
 The built-in tables are made, not recorded: a network of stages whose blocks come and go, a cell
-of operations between nodes, and a plain network whose widths cost measured latency. Nothing in
-the strategies is fitted to them beyond the choices that the ablation shows.
+of operations between nodes, a plain network whose widths cost measured latency, a language model
+whose layers differ in worth, and a landscape of interactions without any order. ``--out`` writes
+what was found into a page, in place of what stood there before; tables and rows that were not
+asked for stay. Nothing in the strategies is fitted to them beyond the choices that the ablation
+shows.
 """
 
 from __future__ import annotations
@@ -14,6 +18,9 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
+import time
+import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -27,13 +34,14 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from supple.search import strategy as strategy_by_name
 from supple.search._evolution import Evolution
 from supple.search._unseen import random_unseen
 from supple.search._variation import Variation
 from supple.search.tables import Comparison, RecordedTable, compare, load_table
 from supple.seeds import generator
 from supple.space import Condition, Depth, Kernel, Space, Swap, Width
-from supple.study import hypervolume
+from supple.study import Study, hypervolume
 
 SHARES = (0.90, 0.95, 0.99)
 AFTER = (50, 100, 200, 500)
@@ -147,7 +155,86 @@ class Widths:
         }
 
 
-TABLES: dict[str, Callable[[], Any]] = {"stages": Stages, "cells": Cells, "widths": Widths}
+class Language:
+    """Ten to twelve layers with a width and a number of heads each, and one width for all.
+
+    Layers differ in what they are worth, and neighbours share some of it. 10^12 configs.
+    """
+
+    directions: ClassVar = {"perplexity": "min", "macs": "min"}
+    reference: ClassVar = {"perplexity": 32.0, "macs": 130.0}
+    LAYERS = 12
+
+    def space(self) -> Space:
+        choices: dict[str, Any] = {
+            "embedding": Width(options=(256, 512, 768)),
+            "depth": Depth(options=(10, 11, 12), size=12),
+        }
+        for layer in range(self.LAYERS):
+            deep = tuple(range(layer + 1, 13)) if layer >= 10 else ()
+            when = (Condition(choice="depth", options=deep),) if deep else ()
+            choices[f"layer{layer}.ratio"] = Width(options=(2, 3, 4), when=when)
+            choices[f"layer{layer}.heads"] = Width(options=(4, 8, 12), when=when)
+        return Space(choices)
+
+    def evaluate(self, config: Any) -> dict[str, float]:
+        rng = generator(0, "language")
+        wide, many = rng.gamma(2.0, 0.5, 12), rng.gamma(1.5, 0.5, 12)
+        shared = rng.normal(0, 0.25, 11)
+        size, depth = int(config["embedding"]), int(config["depth"])
+        ratios = np.array([int(config[f"layer{n}.ratio"]) for n in range(depth)])
+        heads = np.array([int(config[f"layer{n}.heads"]) for n in range(depth)])
+        worth = wide[:depth] * np.log1p(ratios) + 0.6 * many[:depth] * np.log1p(heads / 4)
+        both = float(shared[: depth - 1] @ np.minimum(worth[1:], worth[:-1]))
+        capacity = float(worth.sum()) + both
+        perplexity = 18 + 91 * capacity**-0.8 * (size / 256) ** -0.55
+        macs = float((2 * size**2 * ratios + 256 * size * heads).sum()) / 1e6 + 0.05 * size
+        return {"perplexity": perplexity * (1 + 0.002 * _wobble(config)), "macs": macs}
+
+
+class Landscape:
+    """Sixteen choices without order, the worth of each depending on two others (Kauffman's NK).
+
+    The dearer options are better by themselves; which ones go together has to be found out.
+    """
+
+    directions: ClassVar = {"fitness": "max", "macs": "min"}
+    reference: ClassVar = {"fitness": 0.5, "macs": 45.0}
+    CHOICES = 16
+
+    def space(self) -> Space:
+        return Space({f"x{n:02d}": Swap(options=("a", "b", "c", "d")) for n in range(self.CHOICES)})
+
+    def evaluate(self, config: Any) -> dict[str, float]:
+        worth, alone, cost, others = _landscape(self.CHOICES)
+        genes = np.array(["abcd".index(config[f"x{n:02d}"]) for n in range(self.CHOICES)])
+        every = np.arange(self.CHOICES)
+        together = worth[every, genes, genes[others[:, 0]], genes[others[:, 1]]]
+        fitness = float((0.5 * together + alone[every, genes]).mean())
+        return {"fitness": fitness, "macs": float(cost[every, genes].sum())}
+
+
+@cache
+def _landscape(count: int) -> tuple[Any, Any, Any, Any]:
+    rng = generator(0, "landscape")
+    others = [
+        rng.choice([j for j in range(count) if j != n], 2, replace=False) for n in range(count)
+    ]
+    return (
+        rng.random((count, 4, 4, 4)),
+        np.sort(rng.random((count, 4)), axis=1),
+        np.cumsum(rng.gamma(2.0, 0.5, (count, 4)), axis=1),
+        np.array(others),
+    )
+
+
+TABLES: dict[str, Callable[[], Any]] = {
+    "stages": Stages,
+    "cells": Cells,
+    "widths": Widths,
+    "language": Language,
+    "landscape": Landscape,
+}
 
 
 def _wobble(config: Any, salt: str = "") -> float:
@@ -261,7 +348,8 @@ ABLATION: dict[str, Any] = {
     "corner not known": "gp_ehvi:reference=off",
     "mean, no draws": "gp_ehvi:draws=0",
     "random first batch": "gp_ehvi:covers=false",
-    "no warp": "gp_ehvi:warps=false",
+    "one process, not an average": "gp_ehvi:averages=false",
+    "far losses as they are": "gp_ehvi:warps=false",
     "batches of 20": "gp_ehvi:later=20",
     "batches of 5": "gp_ehvi:later=5",
     "linas": "linas",
@@ -271,13 +359,21 @@ ABLATION: dict[str, Any] = {
 # -- printing ----------------------------------------------------------------------------------
 
 
-def show(name: str, found: Comparison) -> None:
+def lines(name: str, found: Comparison) -> list[str]:
     """One table: shares after so many measurements, and measurements for a share."""
     counts = [count for count in AFTER if count <= found.evaluations] or [found.evaluations]
-    best = "known" if found.is_best_known else "of these runs"
-    print(f"\n{name}: share of the best hypervolume ({best}), median and 95 % interval over seeds")
-    header = [f"after {count}" for count in counts] + [f"to {share:.0%}" for share in SHARES]
-    print(f"{'':22}" + "".join(f"{title:>20}" for title in header))
+    best = "best known" if found.is_best_known else "best of these runs"
+    seeds = len(found.shares(found.strategies[0]))
+    titles = [f"after {count}" for count in counts] + [f"to {share:.0%}" for share in SHARES]
+    made = [
+        f"### {name}",
+        "",
+        f"Share of the {best} hypervolume in %, and measurements for a share; median of {seeds} "
+        f"seeds and its 95 % interval; at most {found.evaluations} measurements.",
+        "",
+        "| | " + " | ".join(titles) + " | s |",
+        "|---|" + "---:|" * (len(titles) + 1),
+    ]
     for strategy in found.strategies:
         cells = []
         for count in counts:
@@ -289,26 +385,86 @@ def show(name: str, found: Comparison) -> None:
             )
             cells.append(f"{middle} ({low}–{high})")
         seconds = found.seconds(strategy)
-        print(f"{strategy:22}" + "".join(f"{c:>20}" for c in cells) + f"{seconds:>8.0f} s")
-    sys.stdout.flush()
+        made.append(f"| {strategy} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return made
+
+
+def write(path: Path, what: str, name: str, made: Sequence[str]) -> None:
+    """Put a table between its marks in a page; new marks go to the end of its part."""
+    text = path.read_text(encoding="utf-8")
+    first, last = f"<!-- {what}: {name} -->", f"<!-- end of {what}: {name} -->"
+    block = "\n".join([first, *made, "", last])
+    if first in text and last in text:
+        before, after = text.split(first)[0], text.split(last)[1]
+        text = before + block + after
+    else:
+        end = f"<!-- end of {what} -->"
+        text = text.replace(end, f"{block}\n\n{end}")
+    path.write_text(text, encoding="utf-8")
+
+
+def driver(trials: int) -> list[str]:
+    """What the search itself costs: trials stored and read, and one large batch proposed."""
+    space = Space({f"w{n:02d}": Width(options=tuple(range(1, 9))) for n in range(17)})
+
+    def evaluate(config: Any) -> dict[str, float]:
+        total = float(sum(config.values()))
+        return {"loss": float(np.exp(-total / 40)), "macs": total}
+
+    made = [f"Space of {space.size:.1e} configs.", ""]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "trials.db"
+        study = Study.open(path, space=space, directions={"loss": "min", "macs": "min"})
+        start = time.perf_counter()
+        study.run(
+            evaluate, strategy_by_name("random", space=space, population=1000), evaluations=trials
+        )
+        stored = time.perf_counter() - start
+        start = time.perf_counter()
+        found = len(Study.load(path).trials)
+        read = time.perf_counter() - start
+        size = path.stat().st_size / 1e6
+    made.append(f"- {found} trials stored: {stored:.1f} s ({1e3 * stored / found:.2f} ms each)")
+    made.append(f"- read back: {read:.1f} s; the file has {size:.0f} MB")
+    study = Study.open(None, space=space, directions={"loss": "min", "macs": "min"})
+    study.run(evaluate, strategy_by_name("random", space=space, population=500), evaluations=500)
+    sampler = strategy_by_name("gp_ehvi", space=space, population=500, later=50)
+    tracemalloc.start()
+    start = time.process_time()
+    study.run(evaluate, sampler, evaluations=501)
+    seconds = time.process_time() - start
+    peak = tracemalloc.get_traced_memory()[1] / 1e6
+    tracemalloc.stop()
+    made.append(f"- a batch of 50 after 500 trials: {seconds:.1f} s, {peak:.0f} MB at its peak")
+    return made
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Compare or ablate on every table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=("compare", "ablation"))
+    parser.add_argument("what", choices=("compare", "ablation", "driver"))
     parser.add_argument("--table", action="append", help="a built-in one or a file; all if absent")
     parser.add_argument("--strategies", nargs="*", help="only these rows")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--evaluations", type=int, default=500)
+    parser.add_argument("--out", type=Path, help="a page to write the tables into")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
+    if given.what == "driver":
+        made = driver(10_000)
+        print("\n".join(made))
+        if given.out is not None:
+            write(given.out, "driver", "cost", made)
+        return
     rows = BASELINES if given.what == "compare" else ABLATION
     if given.strategies:
         rows = {name: what for name, what in rows.items() if name in given.strategies}
     for name in given.table or TABLES:
         found = compare(table(name), rows, seeds=range(given.seeds), evaluations=given.evaluations)
-        show(name, found)
+        made = lines(name, found)
+        print("\n".join(made), end="\n\n", flush=True)
+        if given.out is not None:
+            write(given.out, given.what, name, made)
 
 
 if __name__ == "__main__":

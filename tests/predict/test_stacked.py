@@ -6,7 +6,7 @@ from sklearn.dummy import DummyRegressor
 from sklearn.linear_model import LinearRegression
 
 from supple.predict import Stacked
-from supple.predict.stacked import _convex_weights
+from supple.predict._cross_validation import convex_weights
 from tests.predict.test_ridge_svr import data
 
 
@@ -14,7 +14,7 @@ def test_weights_are_those_of_a_search_over_all_mixtures():
     rng = np.random.default_rng(0)
     target = rng.normal(size=50)
     guesses = np.stack([target + s * rng.normal(size=50) for s in (0.5, 0.7, 3.0)], axis=1)
-    found = _convex_weights(guesses, target)
+    found = convex_weights(guesses, target)
     grid = np.linspace(0, 1, 101)
     mixtures = [(a, b, 1 - a - b) for a in grid for b in grid if a + b <= 1]
     errors = [np.mean((guesses @ m - target) ** 2) for m in mixtures]

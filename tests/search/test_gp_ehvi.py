@@ -1,6 +1,7 @@
 """What only GP-EHVI promises."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -117,13 +118,19 @@ def test_a_warp_keeps_the_order_and_undoes_itself():
 
 
 def test_inactive_choices_have_no_code_of_their_own():
-    codes, views = _encoding(SPACE)
+    codes, alike, own = _encoding(SPACE)
     shallow = SPACE.to_indices(SPACE.canonical({**SPACE.largest, "s0.depth": 1}))
     changed = shallow.copy()
     changed[SPACE.names.index("s0.b2.width")] = 0
     assert np.array_equal(codes(shallow[None]), codes(changed[None]))
-    assert len(views) == 2
-    assert len(_encoding(Space({"a": Swap(options=("x", "y"))}))[1]) == 1
+    assert [len(view) for view in alike] == [1, 1]
+    assert [len(view) for view in own] == [len(SPACE), len(SPACE)]
+    width = codes(shallow[None]).shape[1]
+    for views in (alike, own):  # both ways together are all columns, each once
+        columns = sorted(i for view in views for group in view for i in group)
+        assert columns == sorted({*columns} & {*range(width)})
+    names_only = Space({"a": Swap(options=("x", "y")), "b": Swap(options=("x", "y", "z"))})
+    assert _encoding(names_only)[1:] == ([[[0, 1, 2, 3, 4]]], [[[0, 1], [2, 3, 4]]])
 
 
 # What it proposes
@@ -203,3 +210,60 @@ def test_three_objectives_and_one():
         corner = {"accuracy": 0.3, "latency": 5.0, "macs": 10_000.0}
         corner = {name: corner[name] for name in directions}
         assert study.front.hypervolume(corner) > chance.front.hypervolume(corner)
+
+
+# Further columns
+
+
+def hidden(rows):
+    """What the accuracy depends on, and codes do not say."""
+    return np.sin(37.0 * (rows + 1) @ np.arange(1, rows.shape[1] + 1))
+
+
+def strange(rows):
+    return np.stack([hidden(rows) + 0.01 * rows[:, 0], exact_latency(rows)], axis=1)
+
+
+def test_features_that_tell_the_answer_are_used():
+    known = past(40)
+    known = History(genes=known.genes, losses=strange(known.genes), seen=known.seen, objectives=2)
+    rows = past(100, seed=3).genes
+    errors = []
+    for features in (None, hidden):
+        surrogate = Surrogate(SPACE, known, {1: exact_latency}, warps=False, features=features)
+        drawn = surrogate.draws(rows, 0, np.random.default_rng(0))[0, :, 0]
+        errors.append(np.sqrt(np.mean((drawn - strange(rows)[:, 0]) ** 2)))
+    assert errors[1] < 0.3 * errors[0]
+
+
+def test_features_are_asked_for_measured_configs_and_candidates_only():
+    asked = []
+
+    def features(rows):
+        asked.append(len(rows))
+        return np.zeros((len(rows), 2))
+
+    batch = GPEHVI(space=SPACE, later=4, features=features, **SMALL).batch(past(30), 2)
+    assert len(batch) == 4
+    assert sum(asked) <= 30 + SMALL["candidates"]
+    with pytest.raises(SearchError, match="features of a config hold a value that is not finite"):
+        GPEHVI(space=SPACE, features=lambda rows: np.full(len(rows), np.nan), **SMALL).batch(
+            past(30), 2
+        )
+
+
+@pytest.mark.slow
+def test_memory_stays_as_it_was():
+    known = past(60)
+    strategy = GPEHVI(space=SPACE, later=4, **SMALL)
+    strategy.batch(known, 2)
+    tracemalloc.start()
+    try:
+        strategy.batch(known, 3)
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(4, 7):
+            strategy.batch(known, number)
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 200_000

@@ -38,6 +38,8 @@ LARGEST_DIFFERENCE = 1e-3
 def prepare(network: Network, example: Any, *, threads: int, seed: int) -> Runner:
     """A session for the network, checked to compute what the network computes."""
     require_onnx("Measuring latency in ONNX Runtime")
+    if getattr(network, "onnx_model", None) is not None:
+        return _ready_made(network, example, threads=threads, seed=seed)
     module = plain_module(network, "latency")
     inputs = batch_of(example, batch_size(example), seed=seed)
     with evaluating(network), torch_threads(threads):
@@ -56,6 +58,19 @@ def prepare(network: Network, example: Any, *, threads: int, seed: int) -> Runne
                 return _runner(opened, feeds, threads, batch_size(example), recorder)
             failed[recorder] = f"its outputs differ by {difference.size:.3g}: {difference.where}"
     raise _not_recorded(failed)
+
+
+def _ready_made(network: Any, example: Any, *, threads: int, seed: int) -> Runner:
+    """A session for a network that is an ONNX graph already, at the example's batch size.
+
+    Such a network (`supple.compress.quantize.onnx_graph.OnnxNetwork`) has its file in
+    ``onnx_model`` and turns a batch into what a session takes with ``feeds(batch)``.
+    """
+    size = batch_size(example)
+    feeds = network.feeds(batch_of(example, size, seed=seed))
+    opened = session(network.onnx_model, threads=threads, sizes={"batch": size})
+    opened.run(None, feeds)
+    return _runner(opened, feeds, threads, size, "ready made")
 
 
 def _expected(network: Network, inputs: Any) -> Any:

@@ -19,7 +19,8 @@ class FileSize(Measure):
     """Bytes of the network's file, made in memory.
 
     The weights file is the one an export writes, to the byte; the ONNX file is made for the
-    example's batch size and without an export's notes, so it can be some bytes smaller.
+    example's batch size and without an export's notes, so it can be some bytes smaller. A
+    network that is an ONNX file already counts as that file, whatever the format.
 
     Attributes:
         format: ``"safetensors"`` (weights and buffers) or ``"onnx"`` (with the graph).
@@ -51,6 +52,9 @@ class FileSize(Measure):
 
     def measure(self, network: Network) -> Measurement:
         """Serialises ``network`` in memory and counts."""
+        ready_made: bytes | None = getattr(network, "onnx_model", None)
+        if ready_made is not None:
+            return Measurement.exact(len(ready_made), self.unit, format="onnx")
         module = plain_module(network, self.name)
         onnx = self.format == "onnx"
         data = onnx_bytes(module, self.example) if onnx else weights_bytes(module)

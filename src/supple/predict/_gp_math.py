@@ -17,8 +17,9 @@ __all__ = ["Kernel", "Posterior", "fit_kernel"]
 # What is added to the diagonal if rounding makes a matrix indefinite.
 JITTER = 1e-8
 # Logarithms of settings stay within these bounds: targets have variance 1, columns span about 1.
-LOWEST, HIGHEST = -9.0, 5.0
-NOISE_LOWEST = -14.0
+LOWEST, HIGHEST = -14.0, 8.0
+# How many standard deviations of its prior a setting may move.
+FARTHEST = 5.0
 
 
 @dataclass(frozen=True)
@@ -84,52 +85,79 @@ def _squared(left: Array, right: Array) -> Array:
 
 
 def fit_kernel(
-    rows: Array, target: Array, start: Kernel, *, spread: float, steps: int
+    rows: Array, target: Array, start: Kernel, *, spread: float, apart: float, steps: int
 ) -> tuple[Kernel, float]:
     """The kernel of the largest posterior density, and the logarithm of that density.
+
+    What is fitted is how far all weights of a kind move together, and how far each group moves
+    from there: with few rows many groups stay alike, unless the rows say otherwise.
 
     Args:
         rows: Features, shape (N, D).
         target: Values of mean 0 and variance 1.
-        start: Where to start, which is also the mean of a Gaussian prior over the logarithms.
-        spread: Standard deviation of that prior.
+        start: Where to start: the mean of a Gaussian prior over the logarithms.
+        spread: Standard deviation of that prior, for what the groups share.
+        apart: The same for what is each group's own.
         steps: Most steps of the optimiser (L-BFGS).
     """
     parts = _Parts(rows, start.groups)
+    moves = _moves(len(start.groups))
+    scale = np.full(moves.shape[1], apart)
+    scale[:4] = spread
 
-    def objective(theta: Array) -> tuple[float, Array]:
-        value, slope = parts.likelihood(start.with_theta(theta), target)
-        away = (theta - start.theta) / spread
-        return -(value - 0.5 * float(away @ away)), -(slope - away / spread)
+    def settings(moved: Array) -> Kernel:
+        return start.with_theta(np.clip(start.theta + moves @ moved, LOWEST, HIGHEST))
 
-    count = len(start.groups)
-    bounds = [(LOWEST, HIGHEST)] * (2 * count + 1) + [(NOISE_LOWEST, 1.0)]
+    def objective(moved: Array) -> tuple[float, Array]:
+        value, slope = parts.likelihood(settings(moved), target)
+        away = moved / scale
+        return -(value - 0.5 * float(away @ away)), -(moves.T @ slope - away / scale)
+
     found = minimize(
         objective,
-        start.theta,
+        np.zeros(len(scale)),
         jac=True,
         method="L-BFGS-B",
-        bounds=bounds,
+        bounds=[(-FARTHEST * s, FARTHEST * s) for s in scale],
         options={"maxiter": steps},
     )
-    return start.with_theta(np.asarray(found.x, dtype=np.float64)), -float(found.fun)
+    return settings(np.asarray(found.x, dtype=np.float64)), -float(found.fun)
+
+
+def _moves(count: int) -> Array:
+    """How the logarithms of a kernel follow from what is shared and what is each group's own.
+
+    Columns: the linear part, the variance, the scales and the noise of all; then, if there are
+    several groups, the linear part of each and the scale of each.
+    """
+    found = np.zeros((2 * count + 2, 4 + 2 * count))
+    found[:count, 0] = 1.0
+    found[count, 1] = 1.0
+    found[count + 1 : -1, 2] = 1.0
+    found[-1, 3] = 1.0
+    found[:count, 4 : 4 + count] = np.eye(count)
+    found[count + 1 : -1, 4 + count :] = np.eye(count)
+    return found if count > 1 else found[:, :4]
 
 
 class _Parts:
     """What does not change while the settings of a kernel do."""
 
     def __init__(self, rows: Array, groups: Sequence[Sequence[int]]) -> None:
-        self.products = [rows[:, list(g)] @ rows[:, list(g)].T for g in groups]
-        self.distances = [_squared(rows[:, list(g)], rows[:, list(g)]) for g in groups]
+        count = len(rows)
+        self.products = np.empty((len(groups), count * count))
+        self.distances = np.empty_like(self.products)
+        for place, group in enumerate(groups):
+            columns = rows[:, list(group)]
+            self.products[place] = (columns @ columns.T).ravel()
+            self.distances[place] = _squared(columns, columns).ravel()
 
     def likelihood(self, kernel: Kernel, target: Array) -> tuple[float, Array]:
         """Log p(target) and its derivative by each logarithm."""
-        distance = sum(np.exp(s) * d for s, d in zip(kernel.scales, self.distances, strict=True))
-        smooth = np.exp(kernel.variance - 0.5 * np.asarray(distance))
-        whole = smooth + sum(
-            np.exp(a) * p for a, p in zip(kernel.linear, self.products, strict=True)
-        )
-        noise = np.exp(kernel.noise)
+        shape = (len(target), len(target))
+        linear, scales, noise = np.exp(kernel.linear), np.exp(kernel.scales), np.exp(kernel.noise)
+        smooth = np.exp(kernel.variance - 0.5 * (scales @ self.distances)).reshape(shape)
+        whole = smooth + (linear @ self.products).reshape(shape)
         whole[np.diag_indices_from(whole)] += noise + JITTER
         lower = cholesky(whole, lower=True, check_finite=False)
         inverse = cho_solve((lower, True), np.eye(len(target)), check_finite=False)
@@ -140,15 +168,12 @@ class _Parts:
         half = 0.5 * (np.outer(alpha, alpha) - inverse)
         curved = half * smooth
         slope = [
-            np.exp(a) * np.vdot(half, p) for a, p in zip(kernel.linear, self.products, strict=True)
+            linear * (self.products @ half.ravel()),
+            [curved.sum()],
+            -0.5 * scales * (self.distances @ curved.ravel()),
+            [noise * np.trace(half)],
         ]
-        slope.append(curved.sum())
-        slope += [
-            -0.5 * np.exp(s) * np.vdot(curved, d)
-            for s, d in zip(kernel.scales, self.distances, strict=True)
-        ]
-        slope.append(noise * np.trace(half))
-        return value, np.array(slope)
+        return value, np.concatenate(slope)
 
 
 class Posterior:
@@ -161,7 +186,7 @@ class Posterior:
     """
 
     def __init__(self, kernel: Kernel, rows: Array, target: Array) -> None:
-        self.kernel, self.rows = kernel, rows
+        self.kernel, self.rows, self.target = kernel, rows, target
         gram = kernel(rows, rows)
         gram[np.diag_indices_from(gram)] += np.exp(kernel.noise) + JITTER
         self.lower: NDArray[np.float64] = cholesky(gram, lower=True, check_finite=False)
@@ -183,6 +208,15 @@ class Posterior:
         half = self._half(self.kernel(rows, self.rows))
         found: Array = self.kernel(rows, rows) - half.T @ half
         return found
+
+    def left_out(self) -> tuple[Array, Array]:
+        """Mean and variance of each value, noise included, by all values but itself.
+
+        In closed form (Rasmussen and Williams 2006, section 5.4.2).
+        """
+        inverse = cho_solve((self.lower, True), np.eye(len(self.rows)), check_finite=False)
+        variance: Array = 1.0 / np.diag(inverse)
+        return self.target - self.alpha * variance, variance
 
     def _half(self, cross: Array) -> Array:
         found: Array = solve_triangular(self.lower, cross.T, lower=True, check_finite=False)

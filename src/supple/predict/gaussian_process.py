@@ -35,7 +35,9 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     Args:
         views: Encodings to choose from, each a list of groups of columns that share their
             weights; None is one view in which all columns are one group.
-        spread: Standard deviation of the prior over the logarithm of each setting.
+        spread: Standard deviation of the prior over the logarithm of each setting, for what all
+            groups share.
+        apart: The same for what is each group's own: small keeps the groups alike.
         fit_rows: Most rows that the settings are fitted to.
         steps: Most steps of that fit.
         seed: Seed of the choice of rows.
@@ -60,12 +62,14 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         *,
         views: Sequence[Groups] | None = None,
         spread: float = 1.5,
+        apart: float = 1.0,
         fit_rows: int = 250,
         steps: int = 40,
         seed: int = 0,
     ) -> None:
         self.views = views
         self.spread = spread
+        self.apart = apart
         self.fit_rows = fit_rows
         self.steps = steps
         self.seed = seed
@@ -99,6 +103,7 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
                 values[chosen],
                 _start(rows[chosen], view),
                 spread=self.spread,
+                apart=self.apart,
                 steps=self.steps,
             )
             for view in views

@@ -11,10 +11,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.optimize import nnls
 from sklearn.base import clone
 
-from supple.predict._cross_validation import Array, folds
+from supple.predict._cross_validation import Array, convex_weights, folds
 from supple.predict._held_out import HeldOut
 from supple.predict.boosted_trees import BoostedTrees
 from supple.predict.gaussian_process import GaussianProcess
@@ -71,7 +70,7 @@ class Stacked(HeldOut):
             for place, predictor in enumerate(made.values()):
                 fitted = clone(predictor).fit(features[fit], target[fit])
                 held_out[score, place] = fitted.predict(features[score])
-        weights = _convex_weights(held_out, target)
+        weights = convex_weights(held_out, target)
         errors = np.sqrt(np.mean((held_out - target[:, None]) ** 2, axis=0))
         self.weights_ = dict(zip(made, weights.tolist(), strict=True))
         self.errors_ = dict(zip(made, (errors * self.scale_).tolist(), strict=True))
@@ -87,16 +86,3 @@ class Stacked(HeldOut):
     def _predict(self, features: Array) -> tuple[Array, Array]:
         mean = sum(weight * member.predict(features) for weight, member in self.members_)
         return np.asarray(mean, dtype=np.float64), np.zeros(len(features))
-
-
-def _convex_weights(guesses: Array, target: Array) -> Array:
-    """Weights from 0 to 1 that add up to 1 and minimise the squared error."""
-    # One heavy equation holds the sum; the weights are then made to add up exactly.
-    heavy = 1e3 * max(float(np.abs(guesses).max()), 1.0)
-    rows = np.vstack([guesses, np.full((1, guesses.shape[1]), heavy)])
-    weights, _ = nnls(rows, np.append(target, heavy))
-    total = float(weights.sum())
-    found: Array = weights / total if total > 0 else np.full(len(weights), 1 / len(weights))
-    kept: Array = np.where(found < 1e-9, 0.0, found)
-    whole: Array = kept / kept.sum()
-    return whole

@@ -124,7 +124,7 @@ class NeuralBandit(Strategy):
     arms: int = 200
     gamma: float = 200.0
     width: int = 64
-    perturbation: float = 0.1
+    perturbation: float = 0.01
     copies: int = 8
     learning_rate: float = 0.3
     radius: float = 20.0

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import FrozenTrial
+from threadpoolctl import threadpool_limits
 
 from supple.errors import SearchError
 from supple.search._history import History, history
@@ -79,6 +80,10 @@ class Strategy(BaseSampler):
         """The batch that a trial belongs to, and its position there."""
         return divmod(trial, self.population)
 
+    def batch_of(self, trial: int) -> int:
+        """The batch that a trial belongs to; its proposals do not depend on each other's values."""
+        return self._place(trial)[0]
+
     @abc.abstractmethod
     def propose(self, past: History, count: int, rng: np.random.Generator) -> Genes:
         """Rows of genes worth measuring next.
@@ -100,7 +105,9 @@ class Strategy(BaseSampler):
         rng = generator(self.seed, "search", self.name, number)
         first = self._start if number == 0 else self._start[:0]
         wanted = self._size(number)
-        rows = self.propose(past, wanted, rng) if len(first) < wanted else first
+        # Matrices of some hundred rows: threads would only wait for each other.
+        with threadpool_limits(limits=1):
+            rows = self.propose(past, wanted, rng) if len(first) < wanted else first
         rows = fresh_rows(np.vstack([first, rows]), past.seen)[:wanted]
         if len(rows) < wanted:
             seen = past.seen | {row.tobytes() for row in rows}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supple.predict import GaussianProcess
+from supple.errors import SearchError
+from supple.predict import GaussianProcess, GPMixture
 from supple.search._history import History
 from supple.space import Space
 
@@ -59,16 +61,20 @@ class Warp:
 
 
 class Surrogate:
-    """Gaussian processes for the losses that are not exact.
+    """Mixtures of Gaussian processes for the losses that are not exact.
 
-    Numbers are tried as ordinal codes and one-hot, with and without the exact losses as
-    features; each loss takes the encoding of the largest marginal likelihood.
+    Numbers are read as ordinal codes and one-hot, all choices alike or each with a weight of its
+    own, with and without the exact losses as features; what predicts rows that were left out has
+    the weight.
 
     Args:
         space: The space.
         past: What was measured.
         exact: Losses known without measuring, by their place.
         warps: Whether far losses are drawn in.
+        features: Further columns for rows of genes, shape (N, any number).
+        averages: Whether the mixture is taken; otherwise the one process of the largest marginal
+            likelihood.
     """
 
     def __init__(
@@ -78,104 +84,126 @@ class Surrogate:
         exact: Mapping[int, Callable[[Genes], Losses]],
         *,
         warps: bool,
+        features: Callable[[Genes], Losses] | None = None,
+        averages: bool = True,
     ) -> None:
-        self.space, self.exact = space, exact
+        self.exact, self.features = exact, features
         self.objectives = past.objectives
         self._counted = [i for i in range(past.objectives) if i in exact]
-        known = past.losses[:, self._counted]
+        known = self._known(past.genes, past.losses[:, self._counted])
         self._low = known.min(axis=0)
         spread = known.std(axis=0)
         self._spread = np.where(spread > 0, spread, 1.0)
-        codes, views = _encoding(space)
-        self._codes = codes
-        width = sum(len(group) for view in views for group in view)
-        features = [[width + i] for i in range(len(self._counted))]
-        if features:
-            views = [[*view, *features] for view in views] + views
-        full = self._features(past.genes, known)
+        self._codes, alike, own = _encoding(space)
+        width = sum(len(group) for view in alike for group in view)
+        beside = [[width + i] for i in range(known.shape[1])]
+        views = [[*view, *beside] for view in alike + own] + (alike + own if beside else [])
+        columns = self._columns(past.genes, known)
+        # Known columns are predicted too, where so many rows are looked at that asking is slow.
+        quick = [GaussianProcess(views=alike, steps=25) for _ in range(known.shape[1])]
+        self._quick = [m.fit(columns, known[:, i]) for i, m in enumerate(quick)]
         self._warps: dict[int, Warp] = {}
-        self._models: dict[int, GaussianProcess] = {}
-        self._cost_models: dict[int, GaussianProcess] = {}
-        plain = [view for view in views if all(g not in features for g in view)]
+        self._models: dict[int, GaussianProcess | GPMixture] = {}
         for objective in range(past.objectives):
-            losses = past.losses[:, objective]
-            if objective in exact:
-                model = GaussianProcess(views=plain, steps=25)
-                self._cost_models[objective] = model.fit(full, losses)
-                continue
-            warp = Warp.of(losses) if warps else Warp(0.0, np.inf)
-            self._warps[objective] = warp
-            self._models[objective] = GaussianProcess(views=views).fit(full, warp(losses))
+            if objective not in exact:
+                losses = past.losses[:, objective]
+                warp = Warp.of(losses) if warps else Warp(0.0, np.inf)
+                kind = GPMixture if averages else GaussianProcess
+                self._warps[objective] = warp
+                self._models[objective] = kind(views=views).fit(columns, warp(losses))
 
-    def _features(self, rows: Genes, known: Losses) -> Losses:
-        counted = FEATURE_SPREAD * (known - self._low) / self._spread
-        return np.hstack([self._codes(rows), counted])
+    def _columns(self, rows: Genes, known: Losses) -> Losses:
+        """All columns that the processes read."""
+        return np.hstack([self._codes(rows), FEATURE_SPREAD * (known - self._low) / self._spread])
 
-    def _known(self, rows: Genes) -> Losses:
-        columns = [self.exact[i](rows) for i in self._counted]
-        return np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
+    def _known(self, rows: Genes, counted: Losses | None = None) -> Losses:
+        """What need not be measured: the exact losses, then the features."""
+        if counted is None:
+            columns = [self.exact[i](rows) for i in self._counted]
+            counted = np.stack(columns, axis=1) if columns else np.zeros((len(rows), 0))
+        if self.features is None:
+            return counted
+        found = np.asarray(self.features(rows), dtype=np.float64).reshape(len(rows), -1)
+        if not np.isfinite(found).all():
+            raise SearchError(
+                "the features of a config hold a value that is not finite.",
+                why="A model cannot be fitted to it.",
+                hint="give a number for every config, for instance the worst one seen.",
+            )
+        return np.hstack([counted, found])
 
     def mean(self, rows: Genes) -> Losses:
-        """Predicted losses; the exact ones predicted too, so that it is cheap."""
-        plain = self._features(rows, np.tile(self._low, (len(rows), 1)))
-        known = [self._cost_models[i].predict(plain) for i in self._counted]
-        guessed = np.stack(known, axis=1) if known else np.zeros((len(rows), 0))
-        return self._together(rows, self._features(rows, guessed), guessed, std=False)[0]
+        """Predicted losses; what is known is predicted too, so that it is cheap."""
+        return self._together(rows, self._guessed(rows), std=False)[0]
 
     def mean_and_std(self, rows: Genes) -> tuple[Losses, Losses]:
         """Predicted losses with the spread of each; exact ones as they are."""
-        known = self._known(rows)
-        return self._together(rows, self._features(rows, known), known, std=True)
+        known = self._guessed(rows) if self.features is not None else self._known(rows)
+        for place, objective in enumerate(self._counted):
+            known[:, place] = self.exact[objective](rows)
+        return self._together(rows, known, std=True)
 
-    def _together(
-        self, rows: Genes, features: Losses, known: Losses, *, std: bool
-    ) -> tuple[Losses, Losses]:
+    def _guessed(self, rows: Genes) -> Losses:
+        plain = self._columns(rows, np.tile(self._low, (len(rows), 1)))
+        guessed = [model.predict(plain) for model in self._quick]
+        return np.stack(guessed, axis=1) if guessed else np.zeros((len(rows), 0))
+
+    def _together(self, rows: Genes, known: Losses, *, std: bool) -> tuple[Losses, Losses]:
+        columns = self._columns(rows, known)
         mean = np.zeros((len(rows), self.objectives))
         spread = np.zeros_like(mean)
-        for place, objective in enumerate(self._counted):
-            mean[:, objective] = known[:, place]
+        mean[:, self._counted] = known[:, : len(self._counted)]
         for objective, model in self._models.items():
             if std:
-                middle, spread[:, objective] = model.predict(features, return_std=True)
+                middle, spread[:, objective] = model.predict(columns, return_std=True)
             else:
-                middle = model.predict(features)
+                middle = model.predict(columns)
             mean[:, objective] = self._warps[objective].undo(middle)
         return mean, spread
 
     def draws(self, rows: Genes, count: int, rng: np.random.Generator) -> Losses:
         """Losses that may be, shape (draws, rows, objectives); the mean alone for count 0."""
         known = self._known(rows)
-        features = self._features(rows, known)
+        columns = self._columns(rows, known)
         found = np.zeros((max(count, 1), len(rows), self.objectives))
-        for place, objective in enumerate(self._counted):
-            found[:, :, objective] = known[:, place]
+        found[:, :, self._counted] = known[:, : len(self._counted)]
         for objective, model in self._models.items():
-            drawn = model.sample(features, count, rng) if count else model.predict(features)[None]
+            drawn = model.sample(columns, count, rng) if count else model.predict(columns)[None]
             found[:, :, objective] = self._warps[objective].undo(drawn)
         return found
 
 
-def _encoding(space: Space) -> tuple[Callable[[Genes], Losses], list[list[list[int]]]]:
-    """Codes of genes in two ways side by side, and the columns of each way as one group."""
-    ways: tuple[str, ...] = ("onehot",)
-    if any(choice.is_number for choice in space.values()):
-        ways = ("onehot", "mixed")
-    top = np.array([max(len(c.options) - 1, 1) for c in space.values()])
-    names = np.array([not choice.is_number for choice in space.values()])
-    one_hot = np.repeat(names, [len(choice.options) for choice in space.values()])
-    width = len(one_hot)
+Views = list[list[list[int]]]
+
+
+def _encoding(space: Space) -> tuple[Callable[[Genes], Losses], Views, Views]:
+    """Codes of genes in two ways side by side.
+
+    Returns:
+        The codes, the columns of each way as one group, and as one group for each choice.
+    """
+    widths = [len(choice.options) for choice in space.values()]
+    is_number = np.array([choice.is_number for choice in space.values()])
+    top = np.maximum(np.array(widths) - 1, 1)
+    one_hot = np.repeat(~is_number, widths)
+    alone = _groups(widths, 0)
+    if not is_number.any():
+        whole = [list(chain(*alone))]
+        return lambda rows: space.encode_indices(rows, "onehot"), [whole], [alone]
 
     def codes(rows: Genes) -> Losses:
         columns = space.encode_indices(rows, "onehot")
-        if len(ways) == 1:
-            return columns
         active = space.active_mask(rows)
         # A number that does not matter stands below the smallest option.
-        ordinal = np.where(active, rows / top, -0.5)[:, ~names]
+        ordinal = np.where(active, rows / top, -0.5)[:, is_number]
         return np.hstack([columns, ordinal, columns[:, one_hot]])
 
-    views = [[list(range(width))]]
-    if len(ways) == 2:
-        count = int(np.count_nonzero(~names)) + int(np.count_nonzero(one_hot))
-        views.append([list(range(width, width + count))])
-    return codes, views
+    names = [width for width, number in zip(widths, is_number, strict=True) if not number]
+    mixed = _groups([1] * int(is_number.sum()) + names, sum(widths))
+    return codes, [[list(chain(*alone))], [list(chain(*mixed))]], [alone, mixed]
+
+
+def _groups(widths: list[int], first: int) -> list[list[int]]:
+    """Neighbouring columns in groups of these widths."""
+    edges = first + np.concatenate([[0], np.cumsum(widths)])
+    return [list(range(a, b)) for a, b in pairwise(edges.tolist())]

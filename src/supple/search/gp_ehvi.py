@@ -1,10 +1,10 @@
 """GP-EHVI: Bayesian optimisation of the hypervolume, in batches that shrink.
 
-One Gaussian process per objective is fitted to everything measured. Functions are drawn from
-them, and a batch is filled one config after the other with what adds most to the hypervolume on
-average over these draws, given those that are in it already. The first batch covers the space
-from its smallest to its largest configs. An objective that is counted rather than measured (MACs,
-parameters) is known beforehand, and is a feature of the other ones.
+A mixture of Gaussian processes per objective is fitted to everything measured. Functions are
+drawn from them, and a batch is filled one config after the other with what adds most to the
+hypervolume on average over these draws, given those that are in it already. The first batch
+covers the space from its smallest to its largest configs. An objective that is counted rather
+than measured (MACs, parameters) is known beforehand, and is a feature of the other ones.
 
 Expected hypervolume improvement: Emmerich 2005; in batches by draws: Daulton, Balandat, Bakshy
 2020 (arXiv 2006.05078). What each part is worth is printed by ``benchmarks/search.py``.
@@ -53,11 +53,16 @@ class GPEHVI(Strategy):
         later: Configs of every batch after the first.
         exact: Objectives known without measuring, by their place: the losses of rows of genes.
             They have to be cheap; a few thousand are asked for with every batch.
+        features: Columns that may help to predict, for rows of genes, shape (N, any number): scores
+            that need no training, such as ``supple.measure.SynFlow``, or a table of latencies.
+            Asked for the measured configs and for the candidates of each batch.
         reference: The worst values of interest, in the order of the objectives: the corner of the
             hypervolume. None takes the worst of the front measured so far, and ``margin``.
         draws: Functions drawn from the posterior; 0 takes the mean alone.
         candidates: Configs among which a batch is chosen.
         covers: Whether the first batch spans the space; otherwise it is random.
+        averages: Whether several Gaussian processes are averaged by how well they predict what was
+            left out; otherwise the likeliest one is taken.
         warps: Whether losses far above the median are drawn in before they are fitted.
         margin: How far beyond the worst of the front the corner lies without a ``reference``, as
             a fraction of the front's range.
@@ -84,10 +89,12 @@ class GPEHVI(Strategy):
 
     later: int = 10
     exact: Exact | None = field(default=None, repr=False)
+    features: Callable[[Genes], Losses] | None = field(default=None, repr=False)
     reference: tuple[float, ...] | None = None
     draws: int = 32
     candidates: int = 800
     covers: bool = True
+    averages: bool = True
     warps: bool = True
     margin: float = 0.1
     inner_evaluations: int = 6000
@@ -120,8 +127,14 @@ class GPEHVI(Strategy):
         """What adds most to the hypervolume, by what the measured configs tell."""
         if len(past.genes) < 2:
             return self._first(past, count, rng)
-        exact = self.exact or {}
-        surrogate = Surrogate(self.space, past, exact, warps=self.warps)
+        surrogate = Surrogate(
+            self.space,
+            past,
+            self.exact or {},
+            warps=self.warps,
+            features=self.features,
+            averages=self.averages,
+        )
         low, corner = self._frame(past)
         pool = self._candidates(surrogate, past, (low, corner), rng)
         if len(pool) <= count:

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from supple.errors import ConfigError, SearchError, SpaceError, StudyError
-from supple.search.tables import ListedSpace, RecordedTable, load_table
+from supple.search.tables import ListedSpace, RecordedTable, load_table, shipped_tables
+from supple.search.tables._load import SHIPPED
 from supple.space import Depth, Swap, Width
 from supple.study import hypervolume
 
@@ -230,3 +231,45 @@ def test_a_config_that_is_not_listed_is_refused():
     assert refused == 45 - 12
     with pytest.raises(SpaceError, match="has the shape"):
         ListedSpace(CHOICES, np.zeros((2, 2)))
+
+
+# Tables that come with supple
+
+
+@pytest.mark.parametrize("name", shipped_tables())
+def test_shipped_tables_are_found_by_name_and_are_small(name):
+    table = load_table(name)
+    assert table.source == name
+    assert 50 <= table.space.size <= 2000
+    assert (SHIPPED / f"{name}.csv").stat().st_size < 100_000
+    assert table.known_hypervolume() > 0
+    largest = table.measure(table.space.largest)
+    assert largest["accuracy"] > 0.9  # a network that has learned its task
+    counted = "macs" if "macs" in largest else "bytes"
+    assert table.measure(table.space.smallest)[counted] < largest[counted]
+    assert min(table.measure(c)["latency"] for c in table.space.configs()) > 0
+
+
+def test_a_name_that_is_nearly_one_of_them_is_pointed_out():
+    assert "digits_subnets" in shipped_tables()
+    with pytest.raises(SearchError, match="digits_subnets"):
+        load_table("digit_subnets")
+
+
+def test_some_objectives_of_a_table_have_a_front_of_their_own(tmp_path):
+    path = tmp_path / "three.csv"
+    path.write_text(
+        "choice.a,max.accuracy,min.macs,min.latency\n1,0.5,1,9\n2,0.7,2,3\n4,0.9,4,5\n8,0.6,9,1\n"
+    )
+    table = load_table(path, objectives=["latency", "accuracy"])
+    assert table.directions == {"latency": "min", "accuracy": "max"}
+    assert table.exact == ()
+    assert table.reference == {"latency": 9.0, "accuracy": 0.5}
+    # By hand: strips between latencies 1, 3, 5 and 9.
+    assert table.known_hypervolume() == pytest.approx(2 * 0.1 + 2 * 0.2 + 4 * 0.4)
+    assert load_table(path, objectives=["accuracy", "macs"]).exact == ("macs",)
+    assert load_table(path, objectives=["accuracy", "macs"], exact=[]).exact == ()
+    with pytest.raises(SearchError, match="no objective 'latncy'"):
+        load_table(path, objectives=["latncy"])
+    with pytest.raises(SearchError, match="no choice of objectives"):
+        load_table(path, objectives=["macs", "macs"])

@@ -7,7 +7,7 @@ measurements each of them needed.
 
 from supple.search.tables._compare import Comparison, Outcome, compare, run_strategy
 from supple.search.tables._listed import ListedSpace
-from supple.search.tables._load import load_table
+from supple.search.tables._load import load_table, shipped_tables
 from supple.search.tables._table import RecordedTable
 
 __all__ = [
@@ -18,4 +18,5 @@ __all__ = [
     "compare",
     "load_table",
     "run_strategy",
+    "shipped_tables",
 ]

@@ -199,7 +199,16 @@ def _run_all(
         )
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         running = [
-            pool.submit(_in_process, table.source, table.exact, name, str(what), seed, evaluations)
+            pool.submit(
+                _in_process,
+                table.source,
+                tuple(table.directions),
+                table.exact,
+                name,
+                str(what),
+                seed,
+                evaluations,
+            )
             for name, what, seed in work
         ]
         for future in running:
@@ -207,9 +216,16 @@ def _run_all(
 
 
 def _in_process(
-    source: str, exact: tuple[str, ...], name: str, what: str, seed: int, evaluations: int
+    source: str,
+    objectives: tuple[str, ...],
+    exact: tuple[str, ...],
+    name: str,
+    what: str,
+    seed: int,
+    evaluations: int,
 ) -> Outcome:
-    return _run_one(load_table(source, exact=exact), name, what, seed, evaluations)
+    table = load_table(source, objectives=objectives, exact=exact)
+    return _run_one(table, name, what, seed, evaluations)
 
 
 def _run_one(

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, replace
 from functools import cached_property
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from supple.errors import SearchError
+from supple.errors import SearchError, near_misses
 from supple.space import Config, Option, Space
 from supple.study import Directions, hypervolume
 from supple.study.direction import losses
@@ -96,6 +97,36 @@ class RecordedTable:
                 )
             values[name] = float(value)
         return values
+
+    def only(self, objectives: Sequence[str], *, exact: Sequence[str] | None = None) -> Self:
+        """The same configs with some of the objectives.
+
+        Args:
+            objectives: Their names, in the order wanted.
+            exact: Which of them are counted; None takes those with the names of counts.
+        """
+        for name in objectives:
+            if name not in self.directions:
+                raise SearchError(
+                    f"the table has no objective '{name}'.",
+                    hint=near_misses(name, self.directions),
+                )
+        if not objectives or len(set(objectives)) < len(objectives):
+            raise SearchError(
+                f"{list(objectives)!r} is no choice of objectives.",
+                why="At least one has to be named, and none twice.",
+                hint=", ".join(self.directions),
+            )
+        counted = [name for name in objectives if name.lower() in COUNTED]
+        is_same = set(objectives) == set(self.directions)
+        return replace(
+            self,
+            directions={name: self.directions[name] for name in objectives},
+            reference={name: self.reference[name] for name in objectives},
+            # That of a CSV file is found again; what its author said holds for all of them.
+            best_hypervolume=self.best_hypervolume if is_same else None,
+            exact=tuple(counted if exact is None else exact),
+        )
 
     def known_hypervolume(self) -> float | None:
         """What was given, else that of all configs if they are few enough to look through."""

@@ -1,17 +1,23 @@
-"""Half of ResNet-56's multiply-adds, cut by supple and by Torch-Pruning, fine-tuned alike.
+"""Half of the multiply-adds of two trained networks, cut by supple and by Torch-Pruning.
 
-    SUPPLE_DATA=… .venv/bin/python benchmarks/against_torch_pruning.py
+    SUPPLE_DATA=… .venv/bin/python benchmarks/against_torch_pruning.py [resnet56 | minilm]
+    .venv/bin/python benchmarks/against_torch_pruning.py --page      # writes docs/results
 
-The pre-trained network of the task `cifar10` is cut to 50 % of its MACs in several ways, every cut
-network is fine-tuned on the same training images with the same recipe, and all are tested on the
-same test images. Per way: test accuracy before and after fine-tuning, for each seed, and the mean.
+Every finished step is kept in ``--out``; the same command goes on where it ended, also after
+``--minutes``. The procedure is the same for all arms and was fixed before anything was measured:
 
-- `torch_pruning magnitude`, `torch_pruning taylor`: its pruner, ranking over all groups at once;
-- `supple magnitude`, `supple taylor`: indices ordered by importance, every axis cut alike;
-- `supple searched`: Taylor order; of random configs of that size, the one with the best validation
-  accuracy after its batch norms are calibrated. No way trains before the cut.
+1. *shape*: of four (the residual stream is cut too, or only the inside of blocks; all groups are
+   ranked together, or all lose the same share) the one with the best validation accuracy right
+   after the cut, its batch norms calibrated;
+2. *learning rate*: of three, the one with the best validation accuracy after a quarter of the
+   steps;
+3. for three seeds (calibration batches, order, augmentation, dropout): cut to at most half of the
+   multiply-adds, fine-tune for the same number of steps, test.
 
-`--inner` lets every way cut only the width inside the residual blocks, and none the streams.
+The arms: Torch-Pruning by magnitude and by Taylor expansion; supple by the same two; and supple
+searched, which goes on from its Taylor cut: of some random changes (whole blocks may go as well)
+it keeps those that lower the validation loss. Only that arm costs more than the cut itself, and
+only it looks at validation data for more than the choices above.
 """
 
 from __future__ import annotations
@@ -19,245 +25,163 @@ from __future__ import annotations
 import argparse
 import copy
 import json
-import statistics
+import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
-from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
+from _pruning_cuts import ARMS, SHAPES, Shape, cut
+from _pruning_jobs import JOBS, Job
+from _pruning_page import write_page
 from torch import nn
 
-from supple import Config, Elastic
-from supple.elastic import Elasticity
-from supple.elastic.batch_norm import recalibrate
-from supple.elastic.importance import scorer
-from supple.elastic.training import Plain, Recipe, train
-from supple.measure import Accuracy, MACs, machine
-from supple.seeds import generator
-from supple.tasks import Task, load
+from supple.measure import machine
+
+__all__ = ["Comparison"]
+
+_PART = 0.25  # of the steps, where learning rates are compared
 
 
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """What all ways have in common.
+class Comparison:
+    """The steps of one job, each kept as it is done.
 
-    Attributes:
-        task: Data and model.
-        model: The pre-trained network.
-        share: MACs to keep, as a part of the model's.
-        calibration: Batches for importance and batch norms.
-        recipe: Of the fine-tuning.
-        candidates: Configs that the search looks at.
-        inner: Whether only the width inside blocks is cut.
-        test_batches: How many test batches are read; None for all.
+    Args:
+        job: What is compared.
+        folder: Where results and the trained network are kept.
+        seeds: How many seeds.
+        is_over: Says when to stop between two steps.
     """
 
-    task: Task
-    model: nn.Module
-    share: float
-    calibration: list[Any]
-    recipe: Recipe
-    candidates: int
-    inner: bool
-    test_batches: int | None
+    def __init__(
+        self, job: Job, folder: Path, *, seeds: int, is_over: Callable[[], bool] = lambda: False
+    ) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._job = job
+        self._folder = folder
+        self._seeds = seeds
+        self._is_over = is_over
+        self._file = folder / f"{job.name}.json"
+        self._network: nn.Module | None = None
+        self._last: tuple[str, nn.Module] | None = None
+        self.steps: dict[str, Any] = {}
+        if self._file.is_file():
+            kept = json.loads(self._file.read_text())
+            if kept["settings"] != self._settings():
+                raise SystemExit(f"{self._file} was made with other settings; delete it.")
+            self.steps = kept["steps"]
 
-    @property
-    def example(self) -> tuple[Any, ...]:
-        return (torch.zeros(2, 3, 32, 32),)
+    def run(self) -> bool:
+        """Goes on; whether everything is done."""
+        try:
+            self._step("whole", lambda: self._tested(self._model()))
+            for arm in ARMS:
+                for shape in SHAPES:
+                    self._step(f"shape: {arm}: {shape}", lambda a=arm, s=shape: self._shaped(a, s))
+                for lr in self._job.lrs:
+                    self._step(f"lr: {arm}: {lr:g}", lambda a=arm, r=lr: self._tried(a, r))
+            for seed in range(self._seeds):
+                for arm in ARMS:
+                    self._step(f"seed {seed}: {arm}", lambda a=arm, s=seed: self._cell(a, s))
+        except InterruptedError:
+            return False
+        return True
 
-    def macs(self, network: nn.Module) -> float:
-        return MACs(example=self.example).measure(network).value
+    def shape(self, arm: str) -> Shape:
+        """The shape with the best validation accuracy."""
+        return max(SHAPES, key=lambda s: self.steps[f"shape: {arm}: {s}"].get("valid", -1.0))
 
-    def accuracy(self, network: nn.Module, loader: Any) -> float:
-        batches = list(islice(loader, self.test_batches))
-        return Accuracy(loader=batches, metric=self.task.metric).measure(network).value
+    def lr(self, arm: str) -> float:
+        """The learning rate with the best validation accuracy."""
+        return max(self._job.lrs, key=lambda lr: self.steps[f"lr: {arm}: {lr:g}"]["valid"])
 
+    # -- steps --------------------------------------------------------------------------------
+    def _step(self, name: str, work: Callable[[], dict[str, Any]]) -> None:
+        if name in self.steps:
+            return
+        if self._is_over():
+            raise InterruptedError
+        self._model()  # its training, if it needs one, is no part of a step
+        begin = time.process_time()
+        found = work() | {"seconds": round(time.process_time() - begin, 1)}
+        self.steps[name] = found
+        print(f"{self._job.name}  {name}  {found}", flush=True)
+        data = {"settings": self._settings(), "machine": machine(), "steps": self.steps}
+        part = self._file.with_suffix(".part")
+        part.write_text(json.dumps(data, indent=1))
+        os.replace(part, self._file)
 
-# -- ways to cut ------------------------------------------------------------------------------
-def by_torch_pruning(job: Job, criterion: str) -> nn.Module:
-    """The network of the largest pruning ratio's complement that has few enough MACs."""
-    target = job.share * job.macs(job.model)
-    low, high = 0.0, 0.95  # pruned shares: too few, enough
-    for _ in range(8):
-        middle = (low + high) / 2
-        if job.macs(torch_pruned(job, criterion, middle)) > target:
-            low = middle
-        else:
-            high = middle
-    return torch_pruned(job, criterion, high)
+    def _shaped(self, arm: str, shape: Shape) -> dict[str, Any]:
+        """Validation accuracy right after the cut. The search is shaped as its start is."""
+        arm = arm.replace("searched", "taylor")
+        if (known := self.steps.get(f"shape: {arm}: {shape}")) is not None:
+            return dict(known)
+        try:
+            network = cut(self._job, self._model(), arm, shape, seed=0)
+        except Exception as error:  # what a library cannot do is part of the comparison
+            return {"error": f"{type(error).__name__}: {error}".partition("\n")[0][:200]}
+        return {"valid": self._job.accuracy(network, "valid")} | self._size(network)
 
+    def _tried(self, arm: str, lr: float) -> dict[str, Any]:
+        if self._last is None or self._last[0] != arm:
+            self._last = arm, cut(self._job, self._model(), arm, self.shape(arm), seed=0)
+        network = self._job.tuned(copy.deepcopy(self._last[1]), lr, seed=0, part=_PART)
+        return {"valid": self._job.accuracy(network, "valid")}
 
-def torch_pruned(job: Job, criterion: str, ratio: float) -> nn.Module:
-    """One pruning step, as the library's own benchmark does it."""
-    import torch_pruning as tp
+    def _cell(self, arm: str, seed: int) -> dict[str, Any]:
+        begin = time.process_time()
+        network = cut(self._job, self._model(), arm, self.shape(arm), seed)
+        seconds = time.process_time() - begin
+        self._job.tuned(network, self.lr(arm), seed)
+        return {"cut_s": round(seconds, 1)} | self._tested(network)
 
-    network = copy.deepcopy(job.model)
-    importance = {
-        "magnitude": tp.importance.GroupMagnitudeImportance,
-        "taylor": tp.importance.GroupTaylorImportance,
-    }[criterion]()
-    inside = {id(m.conv1) for m in network.modules() if hasattr(m, "shortcut")}
-    fixed = [
-        m
-        for m in network.modules()
-        if isinstance(m, nn.Linear)
-        or (job.inner and isinstance(m, nn.Conv2d) and id(m) not in inside)
-    ]
-    pruner = tp.pruner.BasePruner(
-        network, job.example, importance=importance, pruning_ratio=ratio, global_pruning=True,
-        max_pruning_ratio=0.9, ignored_layers=fixed,
-    )  # fmt: skip
-    if criterion == "taylor":
-        for inputs, targets in job.calibration:
-            F.cross_entropy(network(inputs), targets).backward()
-    pruner.step()
-    network.zero_grad()
-    return network
+    def _tested(self, network: nn.Module) -> dict[str, Any]:
+        return {"test": self._job.accuracy(network, "test")} | self._size(network)
 
+    def _size(self, network: nn.Module) -> dict[str, Any]:
+        share = self._job.macs(network) / self._job.macs(self._model())
+        return {"macs": round(share, 4), "params": sum(p.numel() for p in network.parameters())}
 
-def by_supple(job: Job, criterion: str) -> nn.Module:
-    """Every axis cut to the largest common ratio that has few enough MACs."""
-    net = ordered(job, criterion)
-    target = job.share * job.macs(job.model)
-    for step in range(100, 0, -1):
-        network = net.extract(net.space.at_ratio(step / 100), prefer="graph")
-        if job.macs(network) <= target:
-            return network
-    raise SystemExit(f"no ratio gives {job.share:.0%} of the MACs")
+    def _model(self) -> nn.Module:
+        if self._network is None:
+            self._network = self._job.network(self._folder)
+        return self._network
 
-
-def by_search(job: Job, seed: int) -> nn.Module:
-    """The best on validation images of random configs with few enough MACs."""
-    net = ordered(job, "taylor")
-    target = job.share * job.macs(job.model)
-    found: list[tuple[float, nn.Module]] = []
-    draws = generator(seed, "against torch-pruning")
-    start = next(
-        config
-        for step in range(100, 0, -1)
-        if job.macs(net.extract(config := net.space.at_ratio(step / 100), prefer="graph")) <= target
-    )
-    for attempt in range(50 * job.candidates):
-        if len(found) == job.candidates:
-            break
-        config = near(net, start, draws) if attempt else start
-        network = net.extract(config, prefer="graph")
-        if attempt and not 0.95 * target <= job.macs(network) <= target:
-            continue
-        recalibrate(network, job.calibration)
-        found.append((job.accuracy(network, job.task.valid()), network))
-    return max(found, key=lambda pair: pair[0])[1]
-
-
-def near(net: Elastic, config: Config, draws: Any) -> Config:
-    """A config a few random steps away."""
-    for _ in range(int(draws.integers(2, 12))):
-        config = net.space.mutate(config, draws)
-    return config
-
-
-def ordered(job: Job, criterion: str) -> Elastic:
-    """The elastic network with its indices by importance."""
-    fixed = ("conv1.*", "layer*.conv2.*") if job.inner else ()
-    elasticity = Elasticity(
-        ratios=tuple(i / 32 for i in range(4, 33)), multiple_of=1, depths=False, kernels=False,
-        fixed=fixed,
-    )  # fmt: skip
-    net = Elastic(job.model, job.example, elasticity)
-    net.reorder(
-        scorer(criterion, batches=job.calibration, loss=F.cross_entropy, **no_blocks(criterion))
-    )
-    return net
-
-
-def no_blocks(criterion: str) -> dict[str, Any]:
-    """No block is dropped, so none need be tried."""
-    return {"order_blocks": False} if criterion == "taylor" else {}
-
-
-# -- the comparison ---------------------------------------------------------------------------
-def compare(job: Job, seeds: int) -> dict[str, list[dict[str, float]]]:
-    """Accuracies of every way, by seed."""
-    cuts: dict[str, Callable[[int], nn.Module]] = {
-        "torch_pruning magnitude": lambda _: by_torch_pruning(job, "magnitude"),
-        "torch_pruning taylor": lambda _: by_torch_pruning(job, "taylor"),
-        "supple magnitude": lambda _: by_supple(job, "magnitude"),
-        "supple taylor": lambda _: by_supple(job, "taylor"),
-        "supple searched": lambda seed: by_search(job, seed),
-    }
-    full = job.macs(job.model)
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in cuts}
-    for seed in range(seeds):
-        for name, cut in cuts.items():
-            begin = time.perf_counter()
-            network = cut(seed)
-            recalibrate(network, job.calibration)
-            before = job.accuracy(network, job.task.test())
-            log = train(network, job.task.train(), F.cross_entropy, Plain(), job.recipe, seed=seed)
-            del log
-            row = {
-                "macs": job.macs(network) / full,
-                "params": sum(p.numel() for p in network.parameters()),
-                "before": before,
-                "after": job.accuracy(network.eval(), job.task.test()),
-                "seconds": time.perf_counter() - begin,
-            }
-            results[name].append(row)
-            print(
-                f"  seed {seed}  {name:<24} MACs {row['macs']:.3f}  "
-                f"before {before:.4f}  after {row['after']:.4f}  {row['seconds']:.0f} s"
-            )
-    return results
-
-
-def summary(results: dict[str, list[dict[str, float]]]) -> None:
-    """Mean and standard deviation over the seeds."""
-    print("\ntest accuracy after fine-tuning, mean and standard deviation over seeds")
-    for name, rows in results.items():
-        values = [row["after"] for row in rows]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        print(f"  {name:<24} {statistics.mean(values):.4f} +- {spread:.4f}")
+    def _settings(self) -> dict[str, Any]:
+        job = self._job
+        return {
+            "share": job.share, "seeds": self._seeds, "lrs": list(job.lrs), "options": job.options,
+            "recipe": job.recipe.to_json(), "calibration": job.calibration,
+            "preparing": job.preparing and job.preparing.to_json(),
+            "candidates": job.candidates, "looks": job.looks, "valid_batches": job.valid_batches,
+        }  # fmt: skip
 
 
 def main() -> None:
-    """Reads the command line, runs and prints."""
+    """Reads the command line and goes on."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--model", default="resnet56")
-    parser.add_argument("--share", type=float, default=0.5, help="MACs kept")
+    parser.add_argument("jobs", nargs="*", help=f"of {', '.join(JOBS)}; default: all")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=float, default=10.0, help="of fine-tuning")
-    parser.add_argument("--lr", type=float, default=0.02)
-    parser.add_argument("--calibration", type=int, default=8, help="batches")
-    parser.add_argument("--candidates", type=int, default=40, help="of the search")
-    parser.add_argument("--test-batches", type=int, help="of 250 images; default: all")
-    parser.add_argument("--inner", action="store_true", help="cut only inside the blocks")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--json", help="file for the results")
+    parser.add_argument("--minutes", type=float, default=1e9, help="stop after about so long")
+    parser.add_argument("--out", type=Path, default=Path("runs/against-torch-pruning"))
+    parser.add_argument("--page", action="store_true", help="write the page and its data")
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    sys.stdout.reconfigure(line_buffering=True)
-    task = load("cifar10", model=asked.model)
-    model = task.model()
-    job = Job(
-        task=task,
-        model=model,
-        share=asked.share,
-        calibration=list(islice(task.train(), asked.calibration)),
-        recipe=Recipe(epochs=asked.epochs, lr=asked.lr, weight_decay=5e-4),
-        candidates=asked.candidates,
-        inner=asked.inner,
-        test_batches=asked.test_batches,
-    )
-    print(f"{asked.model}: test accuracy {job.accuracy(model, task.test()):.4f} before the cut")
-    results = compare(job, asked.seeds)
-    summary(results)
-    if asked.json:
-        with open(asked.json, "w") as file:
-            json.dump({"asked": vars(asked), "machine": machine(), "results": results}, file)
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    end = time.monotonic() + 60 * asked.minutes
+    done = True
+    for name in asked.jobs or JOBS:
+        if asked.page:
+            continue
+        job = JOBS[name]
+        one = Comparison(job, asked.out, seeds=asked.seeds, is_over=lambda: time.monotonic() > end)
+        done &= one.run()
+    if asked.page:
+        write_page(asked.out, Path(__file__).resolve().parents[1] / "docs" / "results")
+    sys.exit(0 if done else 3)
 
 
 if __name__ == "__main__":

@@ -121,24 +121,28 @@ class EvoNorm2d(nn.Module):
         return x * _per_channel(self.weight) + _per_channel(self.bias)
 
     def _batch_kind(self, x: Tensor) -> Tensor:
-        batch_std = _per_channel((self._batch_variance(x) + self.eps).sqrt())
+        # Mean and variance of each map give the batch's too, without reading x again.
+        spread = x.var((2, 3), correction=0, keepdim=True)
+        mean = x.mean((2, 3), keepdim=True)
+        batch_std = _per_channel((self._batch_variance(x, spread, mean) + self.eps).sqrt())
         if self.v is not None:
-            spread = x.var((2, 3), correction=0, keepdim=True)
             other = x * _per_channel(self.v) + (spread + self.eps).sqrt()
         else:
-            size = (x.square().mean((2, 3), keepdim=True) + self.eps).sqrt()
+            size = (spread + mean.square() + self.eps).sqrt()
             other = (x + 1) * size if self.kind == "B1" else size - x
         return x / torch.maximum(batch_std, other)
 
-    def _batch_variance(self, x: Tensor) -> Tensor:
+    def _batch_variance(self, x: Tensor, spread: Tensor, mean: Tensor) -> Tensor:
         assert self.running_var is not None
         if not self.training:
             return self.running_var
-        if x.shape[0] * x.shape[2] * x.shape[3] > 1:  # one value has no unbiased variance
+        variance = (spread.mean(0) + mean.var(0, correction=0)).flatten()
+        count = x.shape[0] * x.shape[2] * x.shape[3]
+        if count > 1:  # one value has no unbiased variance
             with torch.no_grad():
-                unbiased = x.detach().var((0, 2, 3), correction=1)
+                unbiased = variance.detach() * (count / (count - 1))
                 self.running_var.mul_(1 - self.momentum).add_(unbiased, alpha=self.momentum)
-        return x.var((0, 2, 3), correction=0)
+        return variance
 
     def _sample_kind(self, x: Tensor) -> Tensor:
         x_BGchw = _in_groups(x, self.groups)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from supple.blocks._checks import check_channels, check_option, check_positive, check_rank
+from supple.blocks._reset import reset
 from supple.errors import BlockError, near_misses
 from supple.papers import implements
 
@@ -162,6 +163,11 @@ class InstanceNormAfter(nn.Module):
         self.norm = nn.InstanceNorm2d(
             num_features, affine=True, device=like.device, dtype=like.dtype
         )
+
+    def reset_parameters(self) -> None:
+        """Those of the norm and of all layers of the block."""
+        self.norm.reset_parameters()
+        reset(self.block)
 
     def forward(self, x: Tensor) -> Tensor:
         """The block with the norm between the addition and the last ReLU."""

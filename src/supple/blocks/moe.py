@@ -135,7 +135,7 @@ class SwitchFFN(_Routed):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (…, D) to the same shape."""
         check_features(self, x, self.in_features)
-        x_TD = x.reshape(-1, x.shape[-1])
+        x_TD = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         p_TE = self._logits(x_TD).softmax(-1)
         gate_TE = self._gates(p_TE)
         self._remember(
@@ -146,7 +146,7 @@ class SwitchFFN(_Routed):
             y_TD = self._all_experts(x_TD, gate_TE)
         else:
             y_TD = self._chosen_experts(x_TD, gate_TE)
-        return y_TD.reshape(x.shape)
+        return y_TD if x.dim() == 2 else y_TD.reshape(x.shape)
 
     def _gates(self, p_TE: Tensor) -> Tensor:
         """The probability of the chosen expert, zero for all others and for dropped tokens."""
@@ -265,7 +265,7 @@ class SparseMoE(_Routed):
     def forward(self, x: Tensor) -> Tensor:
         """Tokens (…, D) to the same shape."""
         check_features(self, x, self.in_features)
-        x_TD = x.reshape(-1, x.shape[-1])
+        x_TD = x if x.dim() == 2 else x.reshape(-1, x.shape[-1])
         gate_TE, logits = self.gates(x_TD)
         if self.kind == "switch":
             loss = switch_balance_loss(logits.softmax(-1))
@@ -282,7 +282,7 @@ class SparseMoE(_Routed):
             mine = gate_TE[:, e].nonzero().squeeze(1)
             if mine.numel():
                 y_TD = y_TD.index_add(0, mine, gate_TE[mine, e].unsqueeze(1) * expert(x_TD[mine]))
-        return y_TD.reshape(x.shape)
+        return y_TD if x.dim() == 2 else y_TD.reshape(x.shape)
 
     def extract_expert(self, index: int) -> nn.Module:
         """A copy of one expert: a dense network."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import nn
 
 from supple.blocks.kan import AFKAN, KAN
 from supple.claims import (
     Arms,
+    Data,
     Rule,
     accuracy,
     best_lr,
@@ -43,9 +44,10 @@ class Settings:
     "stays near KANs with many times more parameters.",
     reported="Above MLP, ReLU-KAN and other KANs on MNIST and Fashion-MNIST with 784-64-10; as "
     "good as KANs with 6 to 10 times the parameters; slower.",
-    here="1,200 digits of 8x8 pixels, one hidden layer. The MLP has the layer norms and the "
-    "activation AF-KAN has; its width, and ReLU-KAN's, is set by the number of parameters. Every "
-    "arm has its own best learning rate. The effect is small in the paper already.",
+    here="1,200 digits of 8x8 pixels from -1 to 1, as in the paper, one hidden layer. The MLP has "
+    "the layer norms and the activation AF-KAN has; its width, and ReLU-KAN's, is set by the "
+    "number of parameters. Every arm has its own best learning rate. The effect is small in the "
+    "paper already.",
     rules=(
         Rule(metric="accuracy", method="af-kan", baseline="mlp", margin=0.002),
         Rule(metric="accuracy", method="af-kan", baseline="relu-kan", margin=0.002),
@@ -54,10 +56,13 @@ class Settings:
     ),
     quick=Settings(hidden=32, epochs=10),
     full=Settings(),
+    tried="Standardised pixels, from -0.8 to 1.9, were measured first: AF-KAN's functions stand on "
+    "[0, 1] and grow like the fourth power outside (quick: 0.05 below the MLP). No rule was "
+    "changed.",
 )  # fmt: skip
 def measure(seed: int, settings: Settings) -> Arms:
     """Four networks, three of them of the same number of parameters."""
-    data = digits(seed)
+    data = _within_one(digits(seed))
     hidden = settings.hidden
 
     def af_kan() -> nn.Module:
@@ -87,6 +92,13 @@ def measure(seed: int, settings: Settings) -> Arms:
 
 
 _LRS = (3e-3, 1e-2)
+
+
+def _within_one(data: Data) -> Data:
+    """Pixels from -1 to 1."""
+    low, high = data.train_x.min(), data.train_x.max()
+    train, test = ((x - low) / (high - low) * 2 - 1 for x in (data.train_x, data.test_x))
+    return replace(data, train_x=train, test_x=test)
 
 
 def _mlp(hidden: int) -> nn.Module:

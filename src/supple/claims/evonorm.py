@@ -17,9 +17,9 @@ __all__ = ["Settings", "measure"]
 class Settings:
     """How long to train, with how many examples."""
 
-    epochs: float = 10
-    search_epochs: float = 3
-    train: int = 1200
+    epochs: float = 8
+    search_epochs: float = 2
+    train: int = 800
 
 
 @claim(

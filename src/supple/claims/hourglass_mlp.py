@@ -27,8 +27,8 @@ class Settings:
     """
 
     budgets: tuple[int, ...] = (10_000, 30_000, 100_000)
-    tries: int = 6
-    epochs: int = 40
+    tries: int = 4
+    epochs: int = 30
 
 
 @claim(

@@ -33,9 +33,9 @@ class Settings:
         epochs: Passes over them.
     """
 
-    images: int = 3000
-    test: int = 800
-    epochs: int = 15
+    images: int = 2000
+    test: int = 600
+    epochs: int = 20
 
 
 @claim(
@@ -43,7 +43,7 @@ class Settings:
     says="With score aggregation and aligned features, part prototypes are more consistent and "
     "more stable, and the classifier is more accurate.",
     reported="Higher consistency, stability and accuracy with nine backbones on CUB-200-2011.",
-    here="Made images of 48x48: eight classes, each with three coloured parts at random places "
+    here="Made images of 32x32: eight classes, each with three coloured parts at random places "
     "among distractors, so that every part's place is known. A small network trained from "
     "nothing, 4 prototypes for each class, the same losses and batches in all arms but what is "
     "compared. The learning rate is the same: the arms share backbone and losses.",
@@ -54,8 +54,12 @@ class Settings:
         Rule(metric="accuracy", method="sa + sdfa", baseline="dense layer", expects="not worse",
              margin=0.02),
     ),
-    quick=Settings(images=500, test=200, epochs=5),
+    quick=Settings(images=1000, test=300, epochs=16),
     full=Settings(),
+    tried="In the first images distractors were parts of other classes, so that many images had "
+    "all parts of two classes, and no arm learned to tell classes (quick: 0.16 of eight classes, "
+    "consistency 0). Since then distractors are kinds of their own, the twelve kinds differ in "
+    "colour, images are smaller and training is longer, in all arms. No rule was changed.",
 )  # fmt: skip
 def measure(seed: int, settings: Settings) -> Arms:
     """The three heads on the same images."""
@@ -75,9 +79,14 @@ def measure(seed: int, settings: Settings) -> Arms:
 
 
 HEADS = {"sa + sdfa": ("sa", 0.5), "sa": ("sa", 0.0), "dense layer": ("linear", 0.0)}
-_CLASSES, _PARTS, _SIDE = 8, 3, 48
-_LR = 3e-3
+_CLASSES, _PARTS, _SIDE = 8, 3, 32
+_LR = 1e-2
 _NOISE = 0.2
+_COLOURS = 2 * np.array(
+    [(1, 0, 0), (0, 1, 0), (0, 0, 1), (1, 1, 0), (1, 0, 1), (0, 1, 1), (1, 1, 1), (1, -1, 0),
+     (-1, 0, 1), (0, 1, -1), (0, -1, -1), (-1, -1, 1)],
+    dtype=np.float32,
+)  # fmt: skip
 
 
 class _Network(nn.Module):
@@ -156,16 +165,16 @@ def _shapes(seed: int, settings: Settings) -> tuple[Data, Tensor]:
     count = settings.images + settings.test
     labels = np.arange(count) % _CLASSES
     rng.shuffle(labels)
-    # Nine kinds of part, three colours by three shapes; a class is three of them.
+    # Twelve kinds of part, each with its colour and one of three shapes. A class is three of the
+    # first nine; the others are distractors, so that an image has the parts of one class only.
     kinds = np.array([generator(0, "class", c).permutation(9)[:_PARTS] for c in range(_CLASSES)])
-    images = 0.3 * rng.standard_normal((count, 3, _SIDE, _SIDE)).astype(np.float32)
+    images = 0.2 * rng.standard_normal((count, 3, _SIDE, _SIDE)).astype(np.float32)
     places = np.zeros((count, _PARTS, 2), dtype=np.float32)
     for i, label in enumerate(labels):
         cells = rng.permutation(16)[: _PARTS + 2]  # of a grid of 4 by 4
-        others = [k for k in range(9) if k not in kinds[label]]
-        drawn = [*kinds[label], *rng.choice(others, 2, replace=False)]
+        drawn = [*kinds[label], *rng.choice([9, 10, 11], 2, replace=False)]
         for j, (cell, kind) in enumerate(zip(cells, drawn, strict=True)):
-            centre = 12 * np.array(divmod(int(cell), 4)) + rng.integers(4, 9, size=2)
+            centre = 8 * np.array(divmod(int(cell), 4)) + rng.integers(3, 6, size=2)
             _draw(images[i], centre, int(kind))
             if j < _PARTS:
                 places[i, j] = centre
@@ -178,12 +187,11 @@ def _shapes(seed: int, settings: Settings) -> tuple[Data, Tensor]:
 
 
 def _draw(image: np.ndarray, centre: np.ndarray, kind: int) -> None:
-    colour, shape = divmod(kind, 3)
     rows, columns = np.ogrid[:_SIDE, :_SIDE]
     down, right = np.abs(rows - centre[0]), np.abs(columns - centre[1])
     inside = (
         np.maximum(down, right) <= 3,  # a square
         down + right <= 4,  # a diamond
         (np.minimum(down, right) <= 1) & (np.maximum(down, right) <= 4),  # a cross
-    )[shape]
-    image[colour][inside] += 2.0
+    )[kind % 3]
+    image[:, inside] += _COLOURS[kind][:, None]

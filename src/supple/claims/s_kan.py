@@ -50,8 +50,9 @@ class Settings:
     reported="Lower error than fixed bases on seven function-fitting tasks, and clearly lower than "
     "MLPs.",
     here="Functions of two or four variables, 500 points, one hidden layer. S-KAN goes through its "
-    "three stages in as many epochs as the others train; its error is measured after all but one "
-    "base of each node is removed. Ranks are over S-KAN and the fixed bases, 1 is best; the "
+    "three stages in as many epochs as the others train, at the same highest learning rate, which "
+    "falls in the last stage; its error is measured after all but one base of each node is "
+    "removed. Ranks are over S-KAN and the fixed bases, 1 is best; the "
     "baseline is the fixed base that is best on average, chosen after the fact.",
     rules=(
         Rule(metric="mean rank", method="s-kan", baseline="best fixed base", better="lower"),
@@ -61,6 +62,10 @@ class Settings:
     ),
     quick=Settings(functions=("exp", "sine", "step"), epochs=16),
     full=Settings(),
+    tried="At first the six parts of S-KAN's training each began with half the learning rate of "
+    "the others and fell to zero, so that it hardly learned: mean log10 error -0.17 in 16 epochs, "
+    "against -0.89 of the best fixed base. Since then the rate is that of the others and falls "
+    "once. No rule was changed.",
 )  # fmt: skip
 def measure(seed: int, settings: Settings) -> Arms:
     """S-KAN, five fixed bases and an MLP on every function."""
@@ -127,15 +132,16 @@ def _selected(data: Data, seed: int, settings: Settings) -> nn.Module:
             for a, b in ((data.features, settings.hidden), (settings.hidden, 1))
         ]
     soft = nn.Sequential(*layers)
-    fit(soft, data, epochs=settings.epochs * schedule.full, lr=_LR, seed=seed)
+    train = partial(fit, data=data, lr=_LR, seed=seed)
+    train(soft, epochs=settings.epochs * schedule.full, schedule="constant")
     for step in range(4):
         for layer in layers:
             at = schedule.full + schedule.select * (step + 1) / 4
             layer.temperature.fill_(schedule.temperature(at))
-        fit(soft, data, epochs=settings.epochs * schedule.select / 4, lr=_LR / 2, seed=seed)
+        train(soft, epochs=settings.epochs * schedule.select / 4, schedule="constant")
     hard = nn.Sequential(*(layer.harden() for layer in layers))
     rest = settings.epochs * (1 - schedule.full - schedule.select)
-    fit(hard, data, epochs=rest, lr=_LR / 2, seed=seed)
+    train(hard, epochs=rest)
     return hard
 
 

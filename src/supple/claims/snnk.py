@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import copy
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from supple.blocks.snnk import FullyBundled, SNNKLinear
-from supple.claims import Arms, Data, Dots, Rule, accuracy, best_lr, claim, digits, fit, seeded
+from supple.blocks.snnk import FullyBundled, SNNKAdapter
+from supple.claims import (
+    Arms,
+    Data,
+    Dots,
+    Rule,
+    accuracy,
+    best_lr,
+    claim,
+    digits,
+    fit,
+    parameters,
+    seeded,
+)
 
 __all__ = ["Settings", "measure"]
 
@@ -21,7 +36,7 @@ class Settings:
 
     epochs: int = 30
     search_epochs: int = 8
-    features: int = 1500
+    features: int = 1000
 
 
 @claim(
@@ -30,61 +45,106 @@ class Settings:
     "layer that it replaces, and a fully bundled network is solved instead of trained.",
     reported="Up to five times fewer trainable parameters in adapters of BERT and ViT at equal "
     "accuracy.",
-    here="Digits (1,200 of 64 pixels): a hidden layer of 128 ReLUs, 8,320 weights; the kernel "
-    "layer in its place has 13 random features, 1,664 weights; a narrow ReLU layer has as many "
-    "weights as the kernel layer with its head. Each at its best of three learning rates. The "
-    "bundled network is ridge regression on random features of random features.",
+    here="A network of two hidden layers of 128 is trained to tell even digits from odd ones, and "
+    "frozen; adapters after each layer and a new head then learn all ten. Kernel adapters have a "
+    "fifth of the weights of the usual ones (two linear maps, 64 units between them); narrow "
+    "adapters are usual ones of as many weights. Each at its best of three learning rates. The "
+    "bundled network is ridge regression on random features of random features, beside a network "
+    "of the same two layers trained from nothing.",
     rules=(
-        Rule(metric="accuracy", method="kernel layer", baseline="relu layer", expects="not worse",
-             margin=0.01),
-        Rule(metric="accuracy", method="kernel layer", baseline="narrow relu", margin=0.0),
-        Rule(metric="seconds", method="bundled", baseline="relu layer", better="lower",
+        Rule(metric="accuracy", method="kernel adapters", baseline="usual adapters",
+             expects="not worse", margin=0.01),
+        Rule(metric="accuracy", method="kernel adapters", baseline="narrow adapters", margin=0.0),
+        Rule(metric="seconds", method="bundled", baseline="trained", better="lower",
              scale="ratio", margin=2.0, unit="s"),
-        Rule(metric="accuracy", method="bundled", baseline="relu layer", expects="not worse",
+        Rule(metric="accuracy", method="bundled", baseline="trained", expects="not worse",
              margin=0.03),
     ),
-    quick=Settings(epochs=8, search_epochs=3, features=600),
+    quick=Settings(epochs=8, search_epochs=3, features=500),
     full=Settings(),
     figure=Dots(metric="accuracy"),
-    tried="Thirteen features are all that the next layer sees: in the middle of a small network "
-    "they are a bottleneck, unlike in an adapter beside a large one, the paper's setting. Solving "
-    "the bundled network costs the cube of its features, which a small network does not repay.",
+    tried="A kernel layer as the only hidden layer was measured first: its 13 random features were "
+    "all that the head saw, so that it was 0.28 below the layer it replaced, and 0.27 below a "
+    "narrow one. The paper's layers are adapters beside a frozen network, and so they are since "
+    "then, under the same rules. The seconds are those of the final fit of both, as processor "
+    "time; before, choosing the penalty was counted and choosing the learning rate was not.",
 )  # fmt: skip
 def measure(seed: int, settings: Settings) -> Arms:
-    """Train the three hidden layers, and solve for the bundled network."""
+    """Adapt the frozen network in four ways, and solve for the bundled one."""
     data = digits(seed)
-    builds = {"kernel layer": _kernel, "relu layer": _relu, "narrow relu": _narrow}
+    body = _frozen(data, seed, settings.epochs)
     found: dict[str, dict[str, float]] = {}
-    for name, build in builds.items():
-        lr = best_lr(build, data, _LRS, seed=seed, epochs=settings.search_epochs)
-        with seeded(seed, "weights"):
-            model = build()
-        done = fit(model, data, epochs=settings.epochs, lr=lr, seed=seed)
-        found[name] = {
-            "accuracy": accuracy(model, data),
-            "seconds": done.seconds,
-            "weights": float(sum(p.numel() for p in model.parameters())),
-        }
+    for name, adapter in ADAPTERS.items():
+        build = partial(_adapted, body, adapter)
+        found[name] = _fitted(build, data, seed, settings)
+    found["trained"] = _fitted(_network, data, seed, settings)
     found["bundled"] = _bundled(data, settings.features, seed)
     return found
 
 
 _LRS = (1e-3, 3e-3, 1e-2)
-_HIDDEN, _FEATURES = 128, 13
-_NARROW = 39  # 75 weights for each unit: as many as the kernel layer with its head
+_WIDTH, _FEATURES = 128, 26
+_UNITS, _NARROW = 64, 13  # 26 x 128 weights are a fifth of 2 x 64 x 128, and 2 x 13 x 128
 
 
-def _relu() -> nn.Module:
-    return nn.Sequential(nn.Linear(64, _HIDDEN), nn.ReLU(), nn.Linear(_HIDDEN, 10))
+class _Usual(nn.Module):
+    """``x + W2 relu(W1 x)``, which starts as the identity."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.down = nn.Linear(_WIDTH, units, bias=False)
+        self.up = nn.Linear(units, _WIDTH, bias=False)
+        nn.init.zeros_(self.up.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = x + self.up(torch.relu(self.down(x)))
+        return y
 
 
-def _narrow() -> nn.Module:
-    return nn.Sequential(nn.Linear(64, _NARROW), nn.ReLU(), nn.Linear(_NARROW, 10))
+ADAPTERS: dict[str, Callable[[int], nn.Module]] = {
+    "kernel adapters": lambda place: SNNKAdapter(
+        d_model=_WIDTH, num_features=_FEATURES, seed=place
+    ),
+    "usual adapters": lambda place: _Usual(_UNITS),
+    "narrow adapters": lambda place: _Usual(_NARROW),
+    "head only": lambda place: nn.Identity(),
+}
 
 
-def _kernel() -> nn.Module:
-    layer = SNNKLinear(in_features=64, out_features=_HIDDEN, num_features=_FEATURES)
-    return nn.Sequential(layer, nn.Linear(_HIDDEN, 10))
+def _network(classes: int = 10) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(64, _WIDTH), nn.ReLU(), nn.Linear(_WIDTH, _WIDTH), nn.ReLU(),
+        nn.Linear(_WIDTH, classes),
+    )  # fmt: skip
+
+
+def _frozen(data: Data, seed: int, epochs: int) -> nn.Sequential:
+    """Trained on whether a digit is odd; without its head, its weights fixed."""
+    with seeded(seed, "body"):
+        model = _network(classes=2)
+    parity = replace(data, train_y=data.train_y % 2, test_y=data.test_y % 2, classes=2)
+    fit(model, parity, epochs=epochs, lr=_LRS[1], seed=seed)
+    return nn.Sequential(*list(model)[:-1]).requires_grad_(False)
+
+
+def _adapted(body: nn.Sequential, adapter: Callable[[int], nn.Module]) -> nn.Module:
+    own = copy.deepcopy(body)
+    return nn.Sequential(own[:2], adapter(0), own[2:], adapter(1), nn.Linear(_WIDTH, 10))
+
+
+def _fitted(
+    build: Callable[[], nn.Module], data: Data, seed: int, settings: Settings
+) -> dict[str, float]:
+    lr = best_lr(build, data, _LRS, seed=seed, epochs=settings.search_epochs)
+    with seeded(seed, "weights"):
+        model = build()
+    began = time.process_time()
+    fit(model, data, epochs=settings.epochs, lr=lr, seed=seed)
+    return {
+        "accuracy": accuracy(model, data),
+        "seconds": time.process_time() - began,
+        "weights": float(parameters(model)),
+    }
 
 
 def _bundled(data: Data, features: int, seed: int) -> dict[str, float]:
@@ -93,7 +153,6 @@ def _bundled(data: Data, features: int, seed: int) -> dict[str, float]:
         in_features=64, out_features=10, num_features=(features, features), seed=seed
     )
     goal = F.one_hot(data.train_y, 10).float()
-    began = time.perf_counter()
     cut = len(goal) * 4 // 5
     shares = []
     for ridge in _RIDGES:
@@ -101,10 +160,11 @@ def _bundled(data: Data, features: int, seed: int) -> dict[str, float]:
         with torch.no_grad():
             right = net(data.train_x[cut:]).argmax(1) == data.train_y[cut:]
         shares.append(float(right.float().mean()))
+    began = time.process_time()
     net.fit_ridge(data.train_x, goal, ridge=_RIDGES[shares.index(max(shares))])
     return {
         "accuracy": accuracy(net, data),
-        "seconds": time.perf_counter() - began,
+        "seconds": time.process_time() - began,
         "weights": float(net.theta.numel()),
     }
 

@@ -174,10 +174,7 @@ class TensorProduct(nn.Module):
             tensor = torch.einsum("p,pabc->abc", self.weight, self.basis)
             return torch.einsum("...a,...b,abc->...c", x, y, tensor)
         if self.kind == "cg_sparse":
-            values = self.values * self.weight[self.path]
-            each = x[..., self.first] * y[..., self.second] * values
-            result = torch.zeros_like(each[..., :1]).expand(*each.shape[:-1], self.out_features)
-            return result.index_add(-1, self.third, each)
+            return self._sparse(x, y)
         if self.kind == "gaunt":
             u = (x * self.weight1[self.of1[0]]) @ self.grid1.T
             v = (y * self.weight2[self.of2[0]]) @ self.grid2.T
@@ -187,17 +184,30 @@ class TensorProduct(nn.Module):
             v = torch.einsum("...d,abd->...ab", y * self.weight2[self.of2[0]], self.embed2)
             product = torch.einsum("...ab,abd->...d", u @ v, self.embed_out)
             return product * self.weight_out[self.of_out[0]]
-        fields1, fields2 = self.weight1[self.of1], self.weight2[self.of2]
-        u = torch.einsum("...d,jd,gvjd->...gv", x, fields1, self.field1)
-        v = torch.einsum("...d,jd,gvjd->...gv", y, fields2, self.field2)
+        # Weights join the constant fields first: those are small beside a batch.
+        u = torch.einsum("...d,gvd->...gv", x, _weighed(self.weight1[self.of1], self.field1))
+        v = torch.einsum("...d,gvd->...gv", y, _weighed(self.weight2[self.of2], self.field2))
         crossed = torch.linalg.cross(u, v, dim=-1)
-        return torch.einsum(
-            "...gv,jd,gvjd->...d", crossed, self.weight_out[self.of_out], self.field_out
-        )
+        out = _weighed(self.weight_out[self.of_out], self.field_out)
+        return torch.einsum("...gv,gvd->...d", crossed, out)
+
+    def _sparse(self, x: Tensor, y: Tensor) -> Tensor:
+        """One coefficient after the other, samples last: their rows are read and added whole."""
+        dims = max(x.dim(), y.dim())
+        x, y = (v.reshape((1,) * (dims - v.dim()) + v.shape).movedim(-1, 0) for v in (x, y))
+        values = self.values * self.weight[self.path]
+        each = x[self.first] * y[self.second] * values.reshape(-1, *[1] * (dims - 1))
+        result = each.new_zeros(self.out_features, *each.shape[1:])
+        return result.index_add(0, self.third, each).movedim(0, -1)
 
     def extra_repr(self) -> str:
         """The settings, for ``print``."""
         return f"degrees={self.degrees}, kind={self.kind!r}"
+
+
+def _weighed(weights: Tensor, fields: Tensor) -> Tensor:
+    """The three fields of each number, weighed: (3, D) and (G, 3, 3, D) to (G, 3, D)."""
+    return torch.einsum("jd,gvjd->gvd", weights, fields)
 
 
 def _paths(degree1: int, degree2: int, degree_out: int) -> list[tuple[int, int, int]]:

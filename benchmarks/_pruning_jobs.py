@@ -136,7 +136,7 @@ JOBS = {
     "resnet56": Job(
         name="resnet56",
         options={"model": "resnet56"},
-        recipe=Recipe(steps=32, weight_decay=5e-4, grad_clip=1.0),
+        recipe=Recipe(steps=240, weight_decay=5e-4, grad_clip=1.0),
         lrs=(0.01, 0.05),
         preparing=None,
         stream=("conv1", "bn1", "layer?.*.conv2", "layer?.*.bn2", "linear"),
@@ -149,7 +149,7 @@ JOBS = {
     "minilm": Job(
         name="minilm",
         options={"length": 32},
-        recipe=Recipe(steps=32, optimizer="adamw", weight_decay=0.01, warmup=0.1, grad_clip=1.0),
+        recipe=Recipe(steps=108, optimizer="adamw", weight_decay=0.01, warmup=0.1, grad_clip=1.0),
         lrs=(1e-4, 4e-4),
         preparing=Recipe(
             epochs=1, optimizer="adamw", lr=1e-4, weight_decay=0.01, warmup=0.1, grad_clip=1.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -110,7 +111,8 @@ def dots_svg(spec: Dots, values: Mapping[str, Sequence[float]], alt: str) -> str
                 f'<line class="mean" {ends} y1="{mean}" y2="{mean}" stroke="{colour}" '
                 'stroke-opacity="0.55"/>'
             )
-        parts.append(_text(middle, _HEIGHT - _BOTTOM + 22, arm, "middle"))
+        for line, words in enumerate(textwrap.wrap(arm, max(8, int(wide / 7.5)))):
+            parts.append(_text(middle, _HEIGHT - _BOTTOM + 22 + 15 * line, words, "middle"))
     return _wrapped(parts, alt)
 
 

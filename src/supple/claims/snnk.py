@@ -66,8 +66,9 @@ class Settings:
     tried="A kernel layer as the only hidden layer was measured first: its 13 random features were "
     "all that the head saw, so that it was 0.28 below the layer it replaced, and 0.27 below a "
     "narrow one. The paper's layers are adapters beside a frozen network, and so they are since "
-    "then, under rules of the same margins that name these arms. The seconds are those of the final fit of both, as processor "
-    "time; before, choosing the penalty was counted and choosing the learning rate was not.",
+    "then, under rules of the same margins that name these arms. The seconds are those of the "
+    "final fit of both, as processor time; before, choosing the penalty was counted and choosing "
+    "the learning rate was not.",
 )  # fmt: skip
 def measure(seed: int, settings: Settings) -> Arms:
     """Adapt the frozen network in four ways, and solve for the bundled one."""

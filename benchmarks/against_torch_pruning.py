@@ -4,12 +4,13 @@
     .venv/bin/python benchmarks/against_torch_pruning.py --page      # writes docs/results
 
 Every finished step is kept in ``--out``; the same command goes on where it ended, also after
-``--minutes``. The procedure is the same for all arms and was fixed before anything was measured:
+``--minutes``. The procedure is the same for all arms and was fixed before anything was measured;
+only the number of steps and of learning rates was lowered once, for time, before what is shown:
 
 1. *shape*: of four (the residual stream is cut too, or only the inside of blocks; all groups are
    ranked together, or all lose the same share) the one with the best validation accuracy right
    after the cut, its batch norms calibrated;
-2. *learning rate*: of three, the one with the best validation accuracy after a quarter of the
+2. *learning rate*: of two, the one with the best validation accuracy after a quarter of the
    steps;
 3. for three seeds (calibration batches, order, augmentation, dropout): cut to at most half of the
    multiply-adds, fine-tune for the same number of steps, test.

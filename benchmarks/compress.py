@@ -1,6 +1,6 @@
 """Recipes on trained networks, beside Torch-Pruning, PyTorch's and ONNX Runtime's own quantization.
 
-    SUPPLE_DATA=… .venv/bin/python benchmarks/compress.py [resnet20 | resnet56 | minilm]
+    SUPPLE_DATA=… .venv/bin/python benchmarks/compress.py [resnet20 | resnet56 | minilm | rows]
     .venv/bin/python benchmarks/compress.py --page      # writes docs/results/compress.md
 
 Every arm is a step that is kept in ``--out``; the same command goes on where it ended, also after
@@ -14,6 +14,8 @@ Every arm is a step that is kept in ``--out``; the same command goes on where it
 - a file is what has to be shipped: graph and weights; memory is the peak of a process of its own
   that loads the file and runs one batch, less that of one that only imports the runtime;
 - the joint recipe is the one with the best validation accuracy of those listed.
+
+``rows`` times single layers in torch, dense and in compressed rows.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from _pruning_cuts import Shape, by_torch_pruning
 from _pruning_jobs import JOBS, Job
 from torch import nn
 
+from supple.compress.compressed_rows import sparse_speed
 from supple.compress.packed import pack_onnx
 from supple.compress.quantize.onnx_graph import OnnxNetwork, record
 from supple.compress.recipe import compress
@@ -279,6 +282,9 @@ def write_page(folder: Path, docs: Path) -> None:
             continue
         whole[name] = json.loads(path.read_text())
         lines += [f"## {name}", "", *_rows(whole[name]["arms"]), ""]
+    if (path := folder / "rows.json").is_file():
+        whole["rows"] = json.loads(path.read_text())
+        lines += ["## Compressed rows in torch", "", *_rows_speed(whole["rows"]["speed"]), ""]
     docs.mkdir(parents=True, exist_ok=True)
     (docs / "compress.json").write_text(json.dumps(whole, indent=1) + "\n")
     (docs / "compress.md").write_text("\n".join(lines))
@@ -318,10 +324,34 @@ def _rows(arms: dict[str, Any]) -> list[str]:
     return lines
 
 
+def measure_rows(folder: Path) -> None:
+    """Keeps the times of single layers, dense and in compressed rows."""
+    folder.mkdir(parents=True, exist_ok=True)
+    speed = [dataclasses.asdict(one) | {"speedup": one.speedup} for one in sparse_speed()]
+    data = {"machine": machine(), "speed": speed}
+    (folder / "rows.json").write_text(json.dumps(data, indent=1))
+
+
+def _rows_speed(speed: list[dict[str, Any]]) -> list[str]:
+    ratios = sorted({one["ratio"] for one in speed})
+    lines = [
+        "A square linear layer with random zeros: how many times faster compressed rows are than",
+        "the dense layer, one thread (below 1: slower).",
+        "",
+        "| features | batch | " + " | ".join(f"{ratio:.0%} zeros" for ratio in ratios) + " |",
+        "|---:|---:|" + "---:|" * len(ratios),
+    ]
+    for size, batch in dict.fromkeys((one["features"], one["batch"]) for one in speed):
+        of = {o["ratio"]: o for o in speed if (o["features"], o["batch"]) == (size, batch)}
+        cells = " | ".join(f"{of[ratio]['speedup']:.2f}" for ratio in ratios)
+        lines.append(f"| {size} | {batch} | {cells} |")
+    return lines
+
+
 def main() -> None:
     """Reads the command line and goes on."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("networks", nargs="*", help=f"of {', '.join(JOB)}; default: all")
+    parser.add_argument("networks", nargs="*", help=f"of {', '.join(JOB)}, rows; default: all")
     parser.add_argument("--steps", type=int, default=100, help="of training behind a cut")
     parser.add_argument("--minutes", type=float, default=1e9, help="stop after about so long")
     parser.add_argument("--out", type=Path, default=Path("runs/compress"))
@@ -333,7 +363,10 @@ def main() -> None:
         write_page(asked.out, Path(__file__).resolve().parents[1] / "docs" / "results")
         return
     end, done = time.monotonic() + 60 * asked.minutes, True
-    for name in asked.networks or JOB:
+    for name in asked.networks or (*JOB, "rows"):
+        if name == "rows":
+            measure_rows(asked.out)
+            continue
         table = Table(
             name, JOB[name], asked.out, steps=asked.steps, is_over=lambda: time.monotonic() > end
         )

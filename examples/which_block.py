@@ -271,53 +271,79 @@ def families_table(all_found: Sequence[Found]) -> list[str]:
     return lines
 
 
+LEFT, TOP, WIDE, HIGH, GAP = 64, 52, 220, 200, 26  # of the picture's panels
+Place = Callable[[Mapping[str, float]], tuple[float, float]]
+
+
 def picture(title: str, all_found: Sequence[Found]) -> str:
-    """All candidates, and the front of every seed as a staircase, as SVG."""
+    """A panel for every seed: all candidates, the front as a staircase, its names below; SVG."""
     points = [t.values for found in all_found for t in found.study.complete]
-    low_x, high_x = (f(p["macs"] for p in points) for f in (min, max))
-    low_y, high_y = (f(p["accuracy"] for p in points) for f in (min, max))
-    wide, high = 720, 340
+    (low_x, high_x), (low_y, high_y) = (
+        (min(p[name] for p in points), max(p[name] for p in points))
+        for name in ("macs", "accuracy")
+    )
 
     def place(values: Mapping[str, float]) -> tuple[float, float]:
         x = (values["macs"] - low_x) / max(high_x - low_x, 1e-9)
         y = (values["accuracy"] - low_y) / max(high_y - low_y, 1e-9)
-        return round(70 + x * (wide - 100), 1), round(high - 55 - y * (high - 110), 1)
+        return round(8 + x * (WIDE - 16), 1), round(HIGH - 8 - y * (HIGH - 16), 1)
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {wide} {high}" role="img">',
-        f"<title>{html.escape(title)}: accuracy and MACs of all candidates, with the fronts"
-        "</title><style>text{font:12px system-ui,sans-serif;fill:#333}"
-        "@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>",
-        f'<text x="{wide / 2}" y="18" text-anchor="middle">{html.escape(title)}</text>',
-        f'<text x="{wide / 2}" y="{high - 10}" text-anchor="middle">multiply-accumulates for an '
-        f"example: {low_x:,.0f} to {high_x:,.0f}</text>",
-        f'<text transform="translate(18 {high / 2}) rotate(-90)" text-anchor="middle">accuracy '
-        f"on held-out examples: {low_y:.3f} to {high_y:.3f}</text>",
+    ticks = [
+        {"macs": low_x + share * (high_x - low_x), "accuracy": low_y + share * (high_y - low_y)}
+        for share in (0.0, 0.5, 1.0)
     ]
-    labels: list[tuple[float, float]] = []
+    longest = max(len(found.study.front) for found in all_found)
+    width, height = LEFT + len(all_found) * (WIDE + GAP), TOP + HIGH + 66 + 16 * longest
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" role="img">',
+        f"<title>{html.escape(title)}: accuracy and MACs of all candidates, with the fronts"
+        "</title><style>text{font:12px system-ui,sans-serif;fill:#333}.grid{stroke:#8883}"
+        "@media(prefers-color-scheme:dark){text{fill:#ddd}}</style>",
+        f'<text x="{LEFT}" y="18" font-weight="bold">{html.escape(title)}</text>',
+        f'<text transform="translate(14 {TOP + HIGH / 2}) rotate(-90)" text-anchor="middle">'
+        "accuracy on held-out examples</text>",
+    ]
+    for tick in ticks:
+        y = TOP + place(tick)[1] + 4
+        parts.append(
+            f'<text x="{LEFT - 6}" y="{y}" text-anchor="end">{tick["accuracy"]:.3f}</text>'
+        )
     for seed, found in enumerate(all_found):
-        colour = COLOURS[seed % len(COLOURS)]
-        for trial in found.study.complete:
-            x, y = place(trial.values)
-            parts.append(
-                f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}" fill-opacity="0.45">'
-                f"<title>{html.escape(named(trial.config))}</title></circle>"
-            )
-        steps = sorted(place(candidate.values) for candidate in found.study.front)
-        path = f"M{steps[0][0]} {steps[0][1]}" + "".join(f"H{x}V{y}" for x, y in steps[1:])
-        parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
-        for candidate in found.study.front:
-            x, y = place(candidate.values)
-            parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{colour}"/>')
-            while any(abs(x - a) < 150 and abs(y - b) < 13 for a, b in labels):
-                y += 13  # below what is written there already
-            labels.append((x, y))
-            side = "end" if x > wide - 160 else "start"
-            parts.append(
-                f'<text x="{x + (-8 if side == "end" else 8)}" y="{y - 6}" text-anchor="{side}" '
-                f'fill-opacity="0.8">{html.escape(named(candidate.config))}</text>'
-            )
+        parts.append(f'<g transform="translate({LEFT + seed * (WIDE + GAP)} {TOP})">')
+        parts.append(f'<text x="0" y="-8">seed {seed}</text>')
+        parts += [*_grid(ticks, place), *_dots(found, COLOURS[seed % len(COLOURS)], place), "</g>"]
     return "\n".join([*parts, "</svg>\n"])
+
+
+def _grid(ticks: Sequence[Mapping[str, float]], place: Place) -> list[str]:
+    parts = []
+    for tick, anchor in zip(ticks, ("start", "middle", "end"), strict=True):
+        x, y = place(tick)
+        macs = f"{tick['macs']:,.0f}"
+        parts.append(f'<path class="grid" d="M{x} 0V{HIGH}M0 {y}H{WIDE}"/>')
+        parts.append(f'<text x="{x}" y="{HIGH + 16}" text-anchor="{anchor}">{macs}</text>')
+    title = f'<text x="{WIDE / 2}" y="{HIGH + 34}" text-anchor="middle">multiply-accumulates</text>'
+    return [*parts, title]
+
+
+def _dots(found: Found, colour: str, place: Place) -> list[str]:
+    parts = []
+    for trial in found.study.complete:
+        x, y = place(trial.values)
+        parts.append(
+            f'<circle cx="{x}" cy="{y}" r="3" fill="{colour}" fill-opacity="0.45">'
+            f"<title>{html.escape(named(trial.config))}</title></circle>"
+        )
+    front = sorted(found.study.front, key=lambda candidate: place(candidate.values))
+    steps = [place(candidate.values) for candidate in front]
+    path = f"M{steps[0][0]} {steps[0][1]}" + "".join(f"H{x}V{y}" for x, y in steps[1:])
+    parts.append(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2"/>')
+    for line, (candidate, (x, y)) in enumerate(zip(front, steps, strict=True)):
+        values = candidate.values
+        told = f"{named(candidate.config)}: {values['accuracy']:.3f}, {values['macs']:,.0f}"
+        parts.append(f'<circle cx="{x}" cy="{y}" r="4.5" fill="{colour}"/>')
+        parts.append(f'<text x="0" y="{HIGH + 60 + 16 * line}">{html.escape(told)}</text>')
+    return parts
 
 
 COLOURS = ("#0b6e99", "#d1495b", "#6a8d2f", "#8e5ea2", "#c77d1a")

@@ -81,8 +81,13 @@ def test_the_tables_and_the_picture_show_what_was_found(example, found):
     drawing = ET.fromstring(example.picture("A table", found))
     circles = [e for e in drawing.iter() if e.tag.endswith("circle")]
     assert len(circles) == 8 + sum(len(one.study.front) for one in found)
-    paths = [e for e in drawing.iter() if e.tag.endswith("path")]
+    paths = [e for e in drawing.iter() if e.tag.endswith("path") and e.get("class") != "grid"]
     assert len(paths) == 2, "one front for each seed"
+    texts = [e.text for e in drawing.iter() if e.tag.endswith("text")]
+    for one in found:
+        assert all(
+            any(t.startswith(example.named(c.config)) for t in texts) for c in one.study.front
+        )
 
 
 def test_the_page_is_brought_up_to_date_between_its_marks(example):

@@ -37,7 +37,7 @@ from supple.compress.quantize.report import quantization_report
 from supple.compress.quantize.uniform import Uniform
 from supple.elastic.batch_norm import recalibrate
 from supple.elastic.training import Plain, Recipe, Rule, train
-from supple.errors import CompressError, near_misses
+from supple.errors import CompressError
 from supple.space import Option, Space, Swap
 
 __all__ = ["STEPS", "Compressed", "CompressionRecipe", "Step", "compress", "recipe_space"]
@@ -64,7 +64,7 @@ class Step:
         if self.kind not in STEPS:
             raise CompressError(
                 f"there is no step '{self.kind}' of a recipe.",
-                hint=f"{near_misses(self.kind, STEPS)} All are {', '.join(STEPS)}.",
+                hint=f"the steps are {', '.join(STEPS)}",
                 step=self.kind,
             )
         problem = self._problem()

@@ -80,8 +80,9 @@ def _part(holder: Any, name: str, path: Path) -> Any:
         raise TaskError(
             f"'{path.name}' has no '{name}'.",
             why="A report needs the network and inputs for it.",
-            hint="def model(): return torch.nn.Sequential(...)\n"
-            "def example(): return torch.zeros(1, 3, 32, 32)   # inputs it takes",
+            hint="a file of this shape:\n"
+            "    def model(): return torch.nn.Sequential(...)\n"
+            "    def example(): return torch.zeros(1, 3, 32, 32)   # inputs it takes",
             path=str(path),
             part=name,
         )

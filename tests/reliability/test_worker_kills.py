@@ -12,15 +12,15 @@ import signal
 import sys
 import threading
 import time
-from contextlib import contextmanager
-from importlib.util import find_spec
 
 import pytest
 
 from supple.search import strategy
 from supple.study import Study
 from supple.study.executors import Phases, ProcessExecutor, RayExecutor
+from supple.study.executors.process import PROGRAM
 from tests.postgresql import needs_postgresql, server
+from tests.ray_cluster import cluster, needs_ray
 from tests.search.conftest import DIRECTIONS, score, stages
 from tests.study.evaluations import latency_alone, slow, slow_accuracy
 
@@ -32,24 +32,10 @@ EVALUATIONS = {"one": slow, "two": Phases(together=slow_accuracy, alone=latency_
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="finds processes in /proc"
 )
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: supple[ray]")
 
 
 def searcher():
     return strategy("nsga2", space=SPACE, seed=5, population=8)
-
-
-@contextmanager
-def cluster():
-    """The address of Ray on this machine, which outlives its drivers as a cluster does."""
-    import ray
-
-    settings = {"include_dashboard": False, "configure_logging": False, "log_to_driver": False}
-    started = ray.init(num_cpus=WORKERS, **settings)
-    try:
-        yield started.address_info["gcs_address"]
-    finally:
-        ray.shutdown()
 
 
 def executor_for(name):
@@ -62,6 +48,7 @@ def executor_for(name):
 def drive(storage, log, phases, executor, evaluations):
     """The command that is repeated: in a process group of its own, as a shell starts it."""
     os.setsid()
+    os.environ["RAY_AUTH_MODE"] = "disabled"  # as the cluster of this test
     threading.Thread(target=end_with_the_test, daemon=True).start()
     with open(log, "a", encoding="utf-8") as told:
 
@@ -97,13 +84,15 @@ def start(*arguments):
 
 def workers_of(driver):
     """The processes that evaluate for a driver: below itself, or below this test's Ray."""
-    found, wanted = [], (b"_worker.py", b"ray::")
+    # Not Ray's servers and agents, whose end is that of the machine.
+    found, titles = [], (b"ray::IDLE", b"ray::_evaluate")
     for folder in os.listdir("/proc"):
         if not folder.isdigit():
             continue
         try:
             with open(f"/proc/{folder}/cmdline", "rb") as file:
-                is_worker = any(name in file.read() for name in wanted)
+                program = file.read().split(b"\0")
+            is_worker = program[0].startswith(titles) or os.fsencode(PROGRAM) in program
             if is_worker and {driver, os.getpid()}.intersection(ancestors(int(folder))):
                 found.append(int(folder))
         except OSError:
@@ -232,7 +221,7 @@ def test_a_hundred_kills_on_a_postgresql_server(seed, tmp_path):
 @needs_ray
 @pytest.mark.parametrize("seed", range(4))
 def test_a_hundred_kills_under_ray(seed, tmp_path):
-    with cluster() as address:
+    with cluster(WORKERS) as address:
         kills_lose_nothing(tmp_path / "study.db", tmp_path, address, seed, wait=3.0)
 
 

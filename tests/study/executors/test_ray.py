@@ -5,7 +5,6 @@ import socket
 import subprocess
 import sys
 import time
-from importlib.util import find_spec
 
 import pytest
 
@@ -13,11 +12,11 @@ from supple.errors import MissingExtraError, StudyError
 from supple.search import strategy
 from supple.study import Study, executor
 from supple.study.executors import RayExecutor
+from tests.ray_cluster import cluster, needs_ray
 from tests.search.conftest import DIRECTIONS, score, stages
 from tests.study.evaluations import Busy, DiesFirst, pid
 
 SPACE = stages()
-needs_ray = pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed: supple[ray]")
 
 
 def opened(path=None):
@@ -140,27 +139,50 @@ def test_an_address_that_nobody_listens_at_is_told_within_ten_seconds(tmp_path):
     assert len(study.run(score, searcher(), evaluations=6).complete) == 6
 
 
+CHECK = """
+import sys, time
+import ray
+from supple.study import executor
+begin = time.perf_counter()
+try: executor('ray', address=sys.argv[1]).check()
+except Exception as problem: print(type(problem).__name__, problem)
+print(time.perf_counter() - begin)
+"""
+
+
+def checked(address, **environment):
+    """What a check says, and its seconds: in a process that is connected to no cluster yet."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHECK, address],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, "RAY_AUTH_MODE": "disabled", **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    said, _, seconds = done.stdout.strip().rpartition("\n")
+    return said, float(seconds)
+
+
 @needs_ray
 @pytest.mark.slow
 def test_something_else_at_the_address_is_told_within_ten_seconds():
-    """In a process of its own: this one is connected to a cluster already, which is used then."""
-    program = (
-        "import sys, time\n"
-        "import ray\n"
-        "from supple.study import executor\n"
-        "begin = time.perf_counter()\n"
-        "try: executor('ray', address=sys.argv[1]).check()\n"
-        "except Exception as problem: print(type(problem).__name__, problem)\n"
-        "print(time.perf_counter() - begin)\n"
-    )
     with socket.create_server(("127.0.0.1", 0)) as listening:
         address = f"127.0.0.1:{listening.getsockname()[1]}"
-        done = subprocess.run(
-            [sys.executable, "-c", program, address], capture_output=True, text=True, timeout=120
-        )
-    said, _, seconds = done.stdout.strip().rpartition("\n")
-    assert said.startswith(f"StudyError there is no Ray to be reached at {address}"), done.stderr
-    assert float(seconds) < 10
+        said, seconds = checked(address)
+    assert said.startswith(f"StudyError there is no Ray to be reached at {address}")
+    assert seconds < 10
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_token_that_is_missing_is_told():
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a token of this test"}
+    with cluster(1, **token) as address:
+        said, _ = checked(address)
+        assert said.startswith(f"StudyError there is no Ray to be reached at {address}")
+        assert "set RAY_AUTH_MODE=token" in said
+        assert checked(address, **token)[0] == ""
 
 
 @needs_ray

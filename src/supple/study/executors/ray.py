@@ -219,15 +219,35 @@ def _require_listener(address: str) -> None:
 def _unreachable(address: str | None, problem: BaseException) -> StudyError:
     where = "on this machine" if address is None else f"at {address}"
     reason = (str(problem) or type(problem).__name__).strip().splitlines()[0].rstrip(".")
+    if address is None:
+        hint = (
+            "start Ray by hand (`ray start --head`) to see what is wrong, or use the executor "
+            '"process".'
+        )
+    elif _wants_a_token(problem):
+        reason = "The cluster asks for a token, and Ray here sent none, or another one"
+        hint = "give this machine the cluster's token, and set RAY_AUTH_MODE=token."
+    else:
+        hint = "check the address (`ray status` on the head), and repeat the command."
     return StudyError(
         f"there is no Ray to be reached {where}.",
         why=f"{reason}. Nothing was evaluated; the study is kept as it was.",
-        hint="check the address (`ray status` on the head), and repeat the command."
-        if address
-        else "start Ray by hand (`ray start --head`) to see what is wrong, or use the executor "
-        '"process".',
+        hint=hint,
         address=address,
     )
+
+
+def _wants_a_token(problem: BaseException | None) -> bool:
+    """Whether Ray was turned away for want of a token, which it says in an error below.
+
+    A head asks for one by itself where its machine has one; Ray sends none to an address that is
+    named unless ``RAY_AUTH_MODE`` says so.
+    """
+    while problem is not None:
+        if "AuthenticationError" in f"{type(problem).__name__} {problem}":
+            return True
+        problem = problem.__cause__ or problem.__context__
+    return False
 
 
 @contextlib.contextmanager

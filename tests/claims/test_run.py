@@ -89,6 +89,14 @@ def test_a_claim_of_which_no_seed_works_is_an_error():
         run(fakes.raises_always)
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_others_go_on_after_a_claim_of_which_no_seed_works(jobs):
+    failed = []
+    found = list(run_all([fakes.raises_always, fakes.better], jobs=jobs, failed=failed.append))
+    assert [one.verdict for one in found] == ["reproduced"]
+    assert ["ZeroDivisionError: every seed" in one.why for one in failed] == [True]
+
+
 @pytest.mark.parametrize(
     ("claim", "message"),
     [

@@ -117,6 +117,13 @@ def test_verify_is_content_with_fresh_evidence(supple, kept):
     assert (called.code, called.out.split()[0]) == (0, "fresh")
 
 
+def test_a_claim_that_cannot_be_measured_is_told_after_the_others(supple, room):
+    room.becomes(fakes.raises_always)
+    called = supple("claims", "run", "fakes", "fakes", "--quiet")
+    assert called.code == 1
+    assert called.err.count("no seed of the claim 'fakes' could be measured") == 1
+
+
 def test_verify_names_what_has_changed(supple, kept, monkeypatch):
     now = {**fingerprint(Path(fakes.__file__)), "claim": "another"}
     monkeypatch.setattr(_status, "fingerprint", lambda path: now)

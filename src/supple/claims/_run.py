@@ -72,6 +72,7 @@ def run_all(
     seeds: int | Sequence[int] | None = None,
     jobs: int = 1,
     progress: Callable[[Step], object] | None = None,
+    failed: Callable[[ClaimError], object] | None = None,
 ) -> Iterator[Evidence]:
     """Measure claims and give the evidence of each as soon as all its seeds are measured.
 
@@ -86,6 +87,8 @@ def run_all(
         jobs: Processes; with 1 everything runs in this one. The values are the same, but for
             times, which other processes lengthen.
         progress: Called after every seed.
+        failed: Called with the error of a claim of which no seed could be measured, such as one
+            whose data are not there; the others go on. Without it that error is raised.
 
     Raises:
         ClaimError: All seeds of a claim failed, or a rule asks for what was not measured.
@@ -103,7 +106,11 @@ def run_all(
             took = outcome.seconds
             progress(Step(done=done, total=len(work), claim=claim.name, seed=seed, seconds=took))
         wanted = _seeds(claim, budget, seeds)
-        if len(found) == len(wanted):
+        if len(found) < len(wanted):
+            continue
+        if failed is not None and all(found[s].failure for s in wanted):
+            failed(_nothing_measured(claim, found.values()))
+        else:
             yield _evidence(claim, budget, {s: found[s] for s in wanted}, began)
 
 
@@ -209,6 +216,14 @@ def _plain(claim: Claim[Any], arms: Arms) -> Arms:
     return plain
 
 
+def _nothing_measured(claim: Claim[Any], found: Iterable[_Outcome]) -> ClaimError:
+    return ClaimError(
+        f"no seed of the claim '{claim.name}' could be measured.",
+        why=next(iter(found)).failure,
+        hint="run it with one seed and --jobs 1 in a debugger.",
+    )
+
+
 def _evidence(
     claim: Claim[Any], budget: Budget, found: Mapping[int, _Outcome], began: str
 ) -> Evidence:
@@ -216,11 +231,7 @@ def _evidence(
 
     failures = {str(seed): one.failure for seed, one in found.items() if one.failure}
     if len(failures) == len(found):
-        raise ClaimError(
-            f"no seed of the claim '{claim.name}' could be measured.",
-            why=next(iter(failures.values())),
-            hint="run it with one seed and --jobs 1 in a debugger.",
-        )
+        raise _nothing_measured(claim, found.values())
     values = _by_arm([one.values for one in found.values()])
     findings = findings_of(claim.rules, values, tuple(found))
     return Evidence(

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from cyclopts import App, Parameter
 
+from supple.cli._errors import print_error
 from supple.cli._exit import Exit
 from supple.cli._options import AsJson, Quiet
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from supple.claims import Budget, Evidence, Status, Step
+    from supple.errors import ClaimError
 
 __all__ = ["claims"]
 
@@ -72,6 +74,9 @@ def run(
 ) -> int:
     """Measure claims, all of them if none is named, and keep the evidence.
 
+    A claim that cannot be measured here, because its data are missing for example, is told in the
+    end, and the others are measured.
+
     Evidence is kept in a checkout of supple, with the pages in docs/claims; elsewhere, or with a
     number of seeds that is not the claim's own, only where --out says.
 
@@ -97,11 +102,14 @@ def run(
     from supple.claims import entries, load, run_all
 
     budget: Budget = _budget(quick, full)
-    chosen = [load(name) for name in names or [one.name for one in entries()]]
+    chosen = [load(name) for name in dict.fromkeys(names or [one.name for one in entries()])]
     folder = _folder(out, seeds)
-    evidences = []
+    evidences: list[Evidence] = []
+    failed: list[ClaimError] = []
     with _progress(quiet) as told:
-        for evidence in run_all(chosen, budget=budget, seeds=seeds, jobs=jobs, progress=told):
+        for evidence in run_all(
+            chosen, budget=budget, seeds=seeds, jobs=jobs, progress=told, failed=failed.append
+        ):
             _keep(evidence, folder)
             evidences.append(evidence)
             if not json:
@@ -112,7 +120,9 @@ def run(
         print_json({"evidence": [_data(evidence) for evidence in evidences]})
     elif folder is None:
         print("Not kept; --out FOLDER keeps it.")
-    return Exit.OK
+    for error in failed:
+        print_error(error)
+    return Exit.ERROR if failed else Exit.OK
 
 
 @claims.command

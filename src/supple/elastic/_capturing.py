@@ -87,7 +87,7 @@ def _for_training(model: nn.Module, captured: Captured) -> Captured:
     except TraceError as error:
         note = f"{AS_IN_EVALUATION}: {error.message}"
         return replace(captured, notes=(*captured.notes, note))
-    pair = [replace(one, is_alone=False) for one in (captured.captures[0], training)]
+    pair = [replace(one, is_alone=False, rates={}) for one in (captured.captures[0], training)]
     return replace(captured, captures=_with_names_of_their_own(pair))
 
 

@@ -7,21 +7,24 @@ on another; and every choice must run at its smallest. What fails is fixed, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from supple.elastic._attention_dropout import Attentions
 from supple.elastic._compare import output_shapes, relative_difference
-from supple.elastic._inputs import call_example, resize_batch
+from supple.elastic._gradient_stops import GradientStops, has_plain_gradients
+from supple.elastic._inputs import call_example, copied_arguments, resize_batch
 from supple.elastic._plan import Plan
 from supple.elastic._resizing import plain_attributes, unchanged_attributes
 from supple.elastic._skeleton import unchanged_buffers
 from supple.elastic._sub_network import SubNetwork
 from supple.errors import TraceError
 from supple.space import Config
-from supple.trace import Example, same_randomness
+from supple.trace import Capture, Example, same_randomness
 from supple.trace._deadline import check_time
 from supple.trace._modes import in_mode
 from supple.trace._places import line_that_sets
@@ -40,31 +43,45 @@ __all__ = [
 ]
 
 _FAITHFUL = 1e-5  # relative difference up to which the captured graph counts as the model
-_FAITHFUL_GRADIENT = 1e-4
-_CHUNK = 1 << 18  # numbers that are looked at together
+_LIMITS = {False: _FAITHFUL, True: 1e-4}  # in training: of outputs, and with gradients
+_ROW = 1 << 12  # gradients up to this are compared as they are, larger ones added up in rows
 _OTHER_BATCH = 2  # small, since what is checked costs some forward passes of it
 
 
-def _output(network: nn.Module, example: Example, *, training: bool = False) -> Any:
+def _output(
+    network: nn.Module,
+    example: Example,
+    *,
+    training: bool = False,
+    attentions: Attentions | None = None,
+) -> Any:
     """What a network gives, with nothing about it changed."""
+    args, kwargs = copied_arguments(example)
     with (
         in_mode(network, training),
         unchanged_buffers(network),
         torch.no_grad(),
         same_randomness(example),
+        _watching(attentions, training),
     ):
-        return call_example(network, example)
+        return network(*args, **kwargs)
+
+
+def _watching(attentions: Attentions | None, training: bool) -> AbstractContextManager[None]:
+    return nullcontext() if attentions is None else attentions.watching(training)
 
 
 Shapes = list[tuple[int, ...]]
 """Of the leaves of an output."""
 
 
-def check_evaluation(net: Elastic, model: nn.Module, example: Example) -> Shapes:
+def check_evaluation(
+    net: Elastic, model: nn.Module, example: Example, attentions: Attentions
+) -> Shapes:
     """Raises TraceError where the captured graph is not the model; the shapes of its output."""
     output = _output(net, example)
     before = plain_attributes(model)
-    difference = relative_difference(output, _output(model, example))
+    difference = relative_difference(output, _output(model, example, attentions=attentions))
     if difference > _FAITHFUL:
         raise TraceError(
             f"the captured graph of {type(model).__name__} differs from the model by "
@@ -88,7 +105,7 @@ def _what_changed(model: nn.Module, before: Mapping[nn.Module, Mapping[str, Any]
 
 
 def trains_alike(
-    net: Elastic, model: nn.Module, example: Example, *, gradients: bool
+    net: Elastic, model: nn.Module, example: Example, attentions: Attentions, *, gradients: bool
 ) -> bool | None:
     """Whether network and model are the same in training; None if the model does not train.
 
@@ -96,30 +113,58 @@ def trains_alike(
         net: The network.
         model: The model it was made from.
         example: Arguments of a call.
-        gradients: Compare the gradients too: code that asks for the mode may change only those.
+        attentions: Those of the network's graphs, which learn their dropout from the model.
+        gradients: Compare the gradients too where the outputs do not tell them: code that asks for
+            the mode may change only those.
     """
     try:
-        want = _trained(model, example) if gradients else _output(model, example, training=True)
+        want = (
+            _trained(model, example, attentions, net.structure.analysis.captures)
+            if gradients
+            else [_output(model, example, training=True, attentions=attentions)]
+        )
     except Exception:  # the user's code: batch norm of one value, a missing target
         return None
+    has_rates = attentions.take_rates()
+    if has_rates:
+        net.renew_programs()
     try:
-        got = _trained(net, example) if gradients else _output(net, example, training=True)
-        return relative_difference(got, want) <= (_FAITHFUL_GRADIENT if gradients else _FAITHFUL)
+        has_gradients = len(want) > 1
+        got = _trained(net, example) if has_gradients else [_output(net, example, training=True)]
+        is_alike = relative_difference(got, want) <= _LIMITS[gradients]
     except Exception:
-        return False
+        is_alike = False
+    if has_rates and not is_alike:
+        attentions.forget_rates()
+        net.renew_programs()
+    return is_alike
 
 
-def _trained(network: nn.Module, example: Example) -> list[Any]:
-    """Output in training mode, and a few numbers of the gradient of every parameter."""
+def _trained(
+    network: nn.Module,
+    example: Example,
+    attentions: Attentions | None = None,
+    captures: Sequence[Capture] = (),
+) -> list[Any]:
+    """Output in training mode, and the gradients: of large parameters few numbers each.
+
+    Where the graphs of the network are given and the output tells the gradients, only the output.
+    """
     weights = {n: w for n, w in network.named_parameters() if w.requires_grad}
+    args, kwargs = copied_arguments(example)
     with in_mode(network, True), unchanged_buffers(network), same_randomness(example):
-        output = call_example(network, example)
+        with GradientStops() as stops, _watching(attentions, True):
+            output = network(*args, **kwargs)
+        if captures and not stops.is_any and has_plain_gradients(network, output, captures):
+            return [pytree.tree_map_only(Tensor, torch.detach, output)]
         leaves = [v for v in pytree.tree_leaves(output) if isinstance(v, Tensor)]
         parts = [_real(v).double() for v in leaves if v.requires_grad]
         total = torch.stack([part.square().sum() + part.sum() for part in parts]).sum()
         sums = _gradient_sums(total, weights)
     names = sorted(sums)
-    return [output, names, torch.stack([sums[n] for n in names])]
+    small = [sums[n] for n in names if weights[n].numel() <= _ROW]
+    large = [sums[n] for n in names if weights[n].numel() > _ROW]
+    return [output, names, *(torch.cat(found) for found in (small, large) if found)]
 
 
 def _gradient_sums(total: Tensor, weights: Mapping[str, nn.Parameter]) -> dict[str, Tensor]:
@@ -129,7 +174,7 @@ def _gradient_sums(total: Tensor, weights: Mapping[str, nn.Parameter]) -> dict[s
     def watch(name: str) -> Callable[[Tensor], None]:
         def take(weight: Tensor) -> None:
             assert weight.grad is not None
-            sums[name] = _sums(weight.grad)
+            sums[name] = _sums(weight.grad) if weight.numel() > _ROW else _flat(weight.grad)
             weight.grad = None
 
         return take
@@ -154,16 +199,20 @@ def _real(value: Tensor) -> Tensor:
     return torch.view_as_real(value) if value.is_complex() else value
 
 
+def _flat(gradient: Tensor) -> Tensor:
+    return _real(gradient.detach()).reshape(-1)
+
+
 def _sums(gradient: Tensor) -> Tensor:
-    """Three numbers in which two gradients that differ would hardly agree."""
-    flat = _real(gradient.detach()).reshape(-1)
-    total = torch.zeros(3, dtype=torch.float64, device=flat.device)
-    for start in range(0, flat.numel(), _CHUNK):  # in float64 it would be as large again
-        part = flat[start : start + _CHUNK].double()
-        places = torch.arange(start, start + part.numel(), dtype=part.dtype, device=part.device)
-        ramp = 0.5 + places / flat.numel()
-        total += torch.stack([part.sum(), part @ ramp, part @ part])
-    return total
+    """Weighted sums over rows, in which two gradients that differ would hardly agree."""
+    flat = _flat(gradient)
+    if flat.dtype.itemsize < torch.float32.itemsize:
+        flat = flat.float()
+    weights = torch.arange(_ROW, dtype=flat.dtype, device=flat.device).cos()
+    whole = len(flat) // _ROW * _ROW
+    rest = flat[whole:]
+    rows = flat[:whole].view(-1, _ROW) @ weights
+    return torch.cat([rows, (rest @ weights[: len(rest)])[None]])
 
 
 def other_batch(example: Example, size: int) -> Example:
@@ -171,11 +220,14 @@ def other_batch(example: Example, size: int) -> Example:
     return resize_batch(example, 3 if size == _OTHER_BATCH else _OTHER_BATCH)
 
 
-def runs_alike(net: Elastic, model: nn.Module, example: Example) -> Shapes | None:
+def runs_alike(
+    net: Elastic, model: nn.Module, example: Example, attentions: Attentions
+) -> Shapes | None:
     """The shapes of the output where network and model are the same in evaluation, else None."""
     try:
         output = _output(net, example)
-        is_alike = relative_difference(output, _output(model, example)) <= _FAITHFUL
+        want = _output(model, example, attentions=attentions)
+        is_alike = relative_difference(output, want) <= _FAITHFUL
     except Exception:  # either refuses the batch; which one does not matter
         return None
     return output_shapes(output) if is_alike else None

@@ -7,6 +7,7 @@ dimension are worked out from those of its atoms.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 
 from supple.trace import Axis, Structure
 
-__all__ = ["Cut", "Cutter", "Selection", "kept_positions", "owners"]
+__all__ = ["Cut", "Cutter", "Selection", "kept_positions", "kept_prefix", "owners"]
 
 Selection = Callable[[Axis], "Tensor | None"]
 """For an atom, the kept positions in order, or None for all of them."""
@@ -45,6 +46,31 @@ def kept_positions(axis: Axis, selection: Selection) -> Tensor | None:
     for part, kept in zip(root.parts[1:], full[1:], strict=True):
         positions = (positions[:, None] * part.size + kept).reshape(-1)
     return positions
+
+
+def kept_prefix(axis: Axis, count: Callable[[Axis], int]) -> int | None:
+    """How many positions are kept where they are the first ones of a dimension, else None.
+
+    Args:
+        axis: The axis of the dimension.
+        count: How many of the first indices of each atom are kept.
+    """
+    root = axis.find()
+    if root.kind == "atom":
+        return count(root)
+    sizes = [part.size for part in root.parts]
+    kept = [kept_prefix(part, count) for part in root.parts]
+    first = 0  # the part that may be cut, with all behind it whole
+    if root.kind == "concat":
+        first = len(kept) - 1
+        if kept[:first] != sizes[:first]:
+            return None
+    while root.kind != "concat" and first < len(kept) - 1 and kept[first] == 1:
+        first += 1
+    if None in kept or kept[first + 1 :] != sizes[first + 1 :]:
+        return None
+    numbers = [n for n in kept if n is not None]
+    return sum(numbers) if root.kind == "concat" else math.prod(numbers)
 
 
 def owners(axis: Axis, atom: Axis) -> list[Tensor]:
@@ -129,7 +155,9 @@ class Cutter:
         if key not in self._known:
             if len(self._known) >= self._MOST_KNOWN:
                 self._known.clear()
-            self._known[key] = self._work_out(name, counts, windows, self._prefix(counts))
+            self._known[key] = self._work_out(
+                name, counts, windows, self._prefix(counts), is_in_order=True
+            )
         return self._known[key]
 
     def cut_in_order(
@@ -140,6 +168,8 @@ class Cutter:
         orders: Sequence[Tensor | None],
     ) -> Cut:
         """The same indices as `cut`, in the order they have in the model that was brought."""
+        if all(orders[i] is None for i in self._atoms[name]):
+            return self.cut(name, counts, windows)
 
         def selection(atom: Axis) -> Tensor | None:
             index = self._structure.index.get(atom)
@@ -150,7 +180,7 @@ class Cutter:
                 return self._prefix(counts)(atom)
             return torch.argsort(order[: counts[index]])
 
-        return self._work_out(name, counts, windows, selection)
+        return self._work_out(name, counts, windows, selection, is_in_order=False)
 
     def own(
         self,
@@ -179,11 +209,24 @@ class Cutter:
         return selection
 
     def _work_out(
-        self, name: str, counts: Sequence[int], windows: Sequence[int], selection: Selection
+        self,
+        name: str,
+        counts: Sequence[int],
+        windows: Sequence[int],
+        selection: Selection,
+        *,
+        is_in_order: bool,
     ) -> Cut:
+        def count(atom: Axis) -> int:
+            index = self._structure.index.get(atom)
+            return atom.size if index is None else counts[index]
+
         slices: list[slice] = []
         selects: list[tuple[int, Tensor]] = []
         for dim, axis in enumerate(self._structure.analysis.stored[name]):
+            if is_in_order and (length := kept_prefix(axis, count)) is not None:
+                slices.append(slice(length) if length < axis.size else slice(None))
+                continue
             positions = kept_positions(axis, selection)
             if positions is None:
                 slices.append(slice(None))

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from supple.elastic._attention_dropout import Attentions
 from supple.elastic._capturing import AS_IN_EVALUATION, Captured, capture_model
 from supple.elastic._checks import (
     Shapes,
@@ -37,7 +38,7 @@ from supple.elastic._plan import GraphRunner, Plan
 from supple.elastic._report import Report, make_report
 from supple.elastic._resizing import resize_example
 from supple.elastic._statistics import counter_of
-from supple.elastic._stored import copy_weights
+from supple.elastic._stored import own_parameters, share_weights
 from supple.elastic._sub_network import SubNetwork
 from supple.elastic._weights import load_weights, save_weights
 from supple.elastic.importance._base import Scorer
@@ -110,6 +111,7 @@ class Elastic(nn.Module):
             self._native = Native(model, captured.example)
             self._adopt(model, captured)
             self._check(model, captured)
+            own_parameters(self)
         if not self.space:
             raise TraceError(
                 f"{self._class_name} is elastic nowhere: no size of it may vary.",
@@ -131,7 +133,7 @@ class Elastic(nn.Module):
         self._captures = captured.captures
         self._smaller = captured.smaller
         self._resizing = captured.resizing
-        self._names = copy_weights(self, model, captured.all_captures)
+        self._names = share_weights(self, model, captured.all_captures)
         leaves = example_leaves(captured.example)
         self._device = next(v.device for v in leaves if isinstance(v, Tensor))
         batch = batch_leaves(leaves)
@@ -159,13 +161,18 @@ class Elastic(nn.Module):
         tensors = self.tensors()
         device = next(iter(tensors.values())).device if tensors else self._device
         self._cutter = Cutter(self._structure, device)
+        self._space = build_space(
+            self._structure, self._elasticity, self._block_orders, self._left_whole, self._sizes
+        )
+        self.renew_programs()
+
+    def renew_programs(self) -> None:
+        """Writes again what runs the graphs, after something in them changed."""
+        device = self._cutter.device
         self._runners = self._make_runners(self._captures, device)
         self._smaller_runners = {
             size: self._make_runners(captures, device) for size, captures in self._smaller.items()
         }
-        self._space = build_space(
-            self._structure, self._elasticity, self._block_orders, self._left_whole, self._sizes
-        )
         self._plans: dict[Config, Plan] = {}
         self._full = self._make_plan({})
 
@@ -188,16 +195,18 @@ class Elastic(nn.Module):
 
     def _check(self, model: nn.Module, captured: Captured) -> None:
         """Compares with the model, and fixes what cannot be cut."""
-        small, shapes = self._check_evaluation(model, captured.example)
+        attentions = Attentions(captured.all_captures)
+        small, shapes = self._check_evaluation(model, captured.example, attentions)
         asks = asks_for_mode(model)
-        alike = trains_alike(self, model, small, gradients=asks)
+        alike = trains_alike(self, model, small, attentions, gradients=asks)
         if not alike and (asks or alike is False) and not is_time_for_as_much():
             self._notes += (f"{AS_IN_EVALUATION}: {_NO_TIME}",)
         elif not alike and (asks or alike is False):
             captured = self._captured(model, captured.example, first=captured)
             self._adopt(model, captured)
-            small, shapes = self._check_evaluation(model, captured.example)
-            alike = trains_alike(self, model, small, gradients=asks)
+            attentions = Attentions([])
+            small, shapes = self._check_evaluation(model, captured.example, attentions)
+            alike = trains_alike(self, model, small, attentions, gradients=asks)
         if not alike and not any(note.startswith(AS_IN_EVALUATION) for note in self._notes):
             self._notes += (_TRAINING_NOTES[alike],)
         if not self._signature.batch:
@@ -218,6 +227,8 @@ class Elastic(nn.Module):
 
     def _check_sizes(self, model: nn.Module, example: Example, want: Shapes) -> None:
         """Leaves out the sizes of the input at which a graph is not the model."""
+        if not self._smaller:
+            return
         for size in list(self._smaller):
             assert self._resizing is not None
             plan = dataclasses.replace(self._full, is_full=False, pieces={}, input_size=size)
@@ -228,7 +239,9 @@ class Elastic(nn.Module):
                 del self._smaller[size]
         self._build()
 
-    def _check_evaluation(self, model: nn.Module, example: Example) -> tuple[Example, Shapes]:
+    def _check_evaluation(
+        self, model: nn.Module, example: Example, attentions: Attentions
+    ) -> tuple[Example, Shapes]:
         """Compares in evaluation, and fixes the batch where another does not run.
 
         What holds on a batch of another size than the captured one need not be tried on that.
@@ -238,10 +251,10 @@ class Elastic(nn.Module):
         """
         if self._signature.batch:
             small = other_batch(example, self._signature.batch_size)
-            shapes = runs_alike(self, model, small)
+            shapes = runs_alike(self, model, small, attentions)
             if shapes is not None:
                 return small, shapes
-        shapes = check_evaluation(self, model, example)
+        shapes = check_evaluation(self, model, example, attentions)
         if self._signature.batch:
             self._fix_batch()
         return example, shapes

@@ -10,7 +10,7 @@ import torch
 from torch import fx, nn
 from torch.utils import _pytree as pytree
 
-from supple.elastic._calls import averaging_step, count_batch
+from supple.elastic._calls import averaging_step, count_batch, dropout_rate
 from supple.elastic._inputs import Signature
 from supple.elastic._module import is_plain
 from supple.elastic._plan import Plan
@@ -24,6 +24,7 @@ from supple.trace import (
     Edit,
     Flag,
     Padding,
+    Rate,
     Resized,
     Structure,
     planned_edits,
@@ -184,6 +185,8 @@ class Specialiser:
     def _literal(self, value: Any) -> Any:
         if isinstance(value, Flag):
             return self._in_training()
+        if isinstance(value, Rate):
+            return self.graph.call_function(dropout_rate, (value.rate, self._in_training()))
         if isinstance(value, Average):
             mode = self._in_training() if self._one.is_alone else self._one.is_training
             return self.graph.call_function(averaging_step, (self._stored(value.counter), mode))

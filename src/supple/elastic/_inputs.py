@@ -14,7 +14,10 @@ from torch.utils import _pytree as pytree
 from supple.errors import ExampleError
 from supple.trace import Example, split_example
 
-__all__ = ["Signature", "batch_leaves", "call_example", "example_leaves", "resize_batch"]
+__all__ = [
+    "Signature", "batch_leaves", "call_example", "copied_arguments", "example_leaves",
+    "resize_batch",
+]  # fmt: skip
 
 
 def example_leaves(example: Example) -> list[Any]:
@@ -51,10 +54,16 @@ def resize_batch(example: Example, size: int) -> Example:
 
 def call_example(network: Any, example: Example) -> Any:
     """The network's output on an example, whose tensors are not written."""
-    args, kwargs = pytree.tree_map(
+    args, kwargs = copied_arguments(example)
+    return network(*args, **kwargs)
+
+
+def copied_arguments(example: Example) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """An example as ``(args, kwargs)``, with tensors of its own."""
+    copied: tuple[tuple[Any, ...], dict[str, Any]] = pytree.tree_map(
         lambda v: v.detach().clone() if isinstance(v, Tensor) else v, split_example(example)
     )
-    return network(*args, **kwargs)
+    return copied
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,8 @@
-"""The tensors of a model, copied once, with the names that tied ones share."""
+"""The tensors of a model, copied once, with the names that tied ones share.
+
+Parameters are the model's own as long as the network is only checked: the gradients and outputs
+that are compared then take memory enough.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from torch import Tensor, nn
 from supple.elastic._skeleton import hold
 from supple.trace import Capture
 
-__all__ = ["Names", "copy_weights"]
+__all__ = ["Names", "own_parameters", "share_weights"]
 
 
 @dataclass(frozen=True)
@@ -37,12 +41,11 @@ class Names:
         return {name: first for name, first in self.canonical.items() if first in chosen}
 
 
-def copy_weights(net: nn.Module, model: nn.Module, captures: Iterable[Capture]) -> Names:
-    """Gives a network copies of a model's parameters, buffers and constants, tied as there.
+def share_weights(net: nn.Module, model: nn.Module, captures: Iterable[Capture]) -> Names:
+    """Gives a network a model's parameters and copies of its buffers and constants.
 
-    Copies of parameters that it already has stay; nothing has changed them yet.
+    All are tied as there. The parameters are not to be changed before `own_parameters`.
     """
-    held = dict(net.named_parameters(remove_duplicate=False))
     first: dict[int, str] = {}
     canonical: dict[str, str] = {}
     copied: dict[str, nn.Parameter | Tensor] = {}
@@ -51,9 +54,7 @@ def copy_weights(net: nn.Module, model: nn.Module, captures: Iterable[Capture]) 
     persistent = set(model.state_dict().keys())
     for name, parameter in model.named_parameters(remove_duplicate=False):
         key = canonical[name] = first.setdefault(id(parameter), name)
-        if key == name:
-            parameters[name] = held[name] if name in held else _twin(parameter)
-        parameters[name] = parameters[key]
+        parameters[name] = parameters.get(key, parameter)
     for name, buffer in model.named_buffers(remove_duplicate=False):
         key = canonical[name] = first.setdefault(id(buffer), name)
         copied.setdefault(key, buffer.detach().clone())
@@ -70,6 +71,17 @@ def copy_weights(net: nn.Module, model: nn.Module, captures: Iterable[Capture]) 
         buffers={n: kept for n, (_, kept) in buffers.items() if canonical[n] == n},
         persistent=frozenset(n for n, (_, kept) in buffers.items() if kept),
     )
+
+
+def own_parameters(net: nn.Module) -> None:
+    """Puts copies in place of the parameters that a network shares with its model."""
+    twins: dict[nn.Parameter, nn.Parameter] = {}
+    for part in net.modules():
+        for name, parameter in part._parameters.items():
+            if parameter is not None:
+                if parameter not in twins:
+                    twins[parameter] = _twin(parameter)
+                part._parameters[name] = twins[parameter]
 
 
 def _twin(parameter: nn.Parameter) -> nn.Parameter:

@@ -10,7 +10,7 @@ from supple.trace._axis import ONE, Axis, Reason
 from supple.trace._capture import Capture, Example, capture, same_randomness, split_example
 from supple.trace._modes import asks_for_mode
 from supple.trace._operation import Axes, Operation
-from supple.trace._program import Average, Flag, Padding, Program, planned_edits
+from supple.trace._program import Average, Flag, Padding, Program, Rate, planned_edits
 from supple.trace._residual import Block, Branch, Stage
 from supple.trace._structure import ElasticAxis, ElasticKernel, FixedAxis, Member, Structure
 from supple.trace._swap import CHOOSE, SwapPoint, SwapSite, all_alternatives
@@ -36,6 +36,7 @@ __all__ = [
     "Operation",
     "Padding",
     "Program",
+    "Rate",
     "Reason",
     "Resized",
     "Stage",

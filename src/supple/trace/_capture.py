@@ -1,16 +1,14 @@
 """From a module to a graph of ATen calls, by ``torch.export``.
 
-A model whose own code asks ``self.training`` may be another graph in training mode, so it is
-captured in both modes; batch norm and dropout of ``torch.nn`` only flip a flag and need one.
+A model whose own code asks ``self.training`` may be another graph in training mode and is then
+captured in both modes. Batch norm and dropout of ``torch.nn`` only flip a flag, fused attention
+only has another rate of dropout: one graph does for both.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,6 +19,7 @@ from torch.utils import _pytree as pytree
 
 from supple.errors import ExampleError, TraceError
 from supple.trace._deadline import OutOfTime, is_over, limited_calls
+from supple.trace._exporting import exporting, finish_code
 from supple.trace._graph import clean
 from supple.trace._modes import (
     averaging_modules,
@@ -66,6 +65,8 @@ class Capture:
         averaging: Those of the batch norms whose running statistics are plain averages
             (``momentum=None``).
         is_alone: The graph serves both modes.
+        rates: For calls of fused attention the dropout they have in training, where the graph
+            serves both modes.
     """
 
     graph: fx.Graph
@@ -77,6 +78,7 @@ class Capture:
     switching: frozenset[str] = frozenset()
     averaging: frozenset[str] = frozenset()
     is_alone: bool = True
+    rates: dict[fx.Node, float] = field(default_factory=dict)
 
     @property
     def calls(self) -> list[fx.Node]:
@@ -180,32 +182,11 @@ def same_randomness(tensors: Any) -> Iterator[None]:
         yield
 
 
-@contextmanager
-def _exporting() -> Iterator[None]:
-    """Attention layer by layer instead of in one fused call, and no talk about torch's inside."""
-    names = ("torch.fx.experimental.symbolic_shapes", "torch._subclasses.fake_tensor")
-    loggers = [logging.getLogger(name) for name in names]
-    levels, is_fused = [x.level for x in loggers], torch.backends.mha.get_fastpath_enabled()
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL + 1)
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        # When it fails, the exporter prints the whole graph it had so far.
-        with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-            warnings.filterwarnings("ignore", message=".*_flat_weights.* assigned during export")
-            warnings.filterwarnings("ignore", message="The .grad attribute of a Tensor that is not")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        torch.backends.mha.set_fastpath_enabled(is_fused)
-
-
 def _exported(
     model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> torch.export.ExportedProgram:
     """What ``torch.export`` gives, with an eye on the time where that can be."""
-    with same_randomness((args, kwargs)), _exporting():
+    with same_randomness((args, kwargs)), exporting():
         try:
             with limited_calls():
                 return torch.export.export(model, args, kwargs, strict=False)
@@ -228,6 +209,7 @@ def _export(
             raise OutOfTime(user_line(error)) from error
         _raise_clearly(model, args, kwargs, error)
     sources = _sources(program)
+    finish_code(program.graph_module)
     clean(program.graph_module)
     return Capture(
         graph=program.graph,

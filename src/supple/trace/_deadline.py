@@ -80,6 +80,10 @@ def check_time(where: Callable[[], str] | None = None) -> None:
 class _Clock(TorchFunctionMode):
     """Asks the clock at every call of torch."""
 
+    def __init__(self, limit: _Limit) -> None:
+        super().__init__()
+        self._limit = limit
+
     def __torch_function__(
         self,
         func: Callable[..., Any],
@@ -87,18 +91,20 @@ class _Clock(TorchFunctionMode):
         args: tuple[Any, ...] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        if func is not torch._C._set_grad_enabled:
+        is_late = time.monotonic() > self._limit.until
+        if is_late and func is not torch._C._set_grad_enabled:
             check_time()
-        return func(*args, **(kwargs or {}))
+        return func(*args, **kwargs) if kwargs else func(*args)
 
 
 @contextmanager
 def limited_calls() -> Iterator[None]:
     """Inside, every call of torch asks the clock, where there is a limit."""
-    if _LIMIT.get() is None:
+    limit = _LIMIT.get()
+    if limit is None:
         yield
         return
-    with _Clock():
+    with _Clock(limit):
         yield
 
 

@@ -23,11 +23,18 @@ from supple.trace._residual import Branch
 from supple.trace._structure import Structure, conv_geometry
 from supple.trace._swap import CHOOSE
 
-__all__ = ["Average", "Flag", "Padding", "Program", "planned_edits"]
+__all__ = ["Average", "Flag", "Padding", "Program", "Rate", "planned_edits"]
 
 
 class Flag:
     """A literal that is true in training mode."""
+
+
+class Rate:
+    """A rate of dropout in training mode; 0 in evaluation."""
+
+    def __init__(self, rate: float) -> None:
+        self.rate = rate
 
 
 class Padding:
@@ -79,6 +86,8 @@ def planned_edits(structure: Structure, one: Capture) -> dict[fx.Node, Edit]:
         if path in one.averaging:
             counter = analysis.canonical[f"{path}.num_batches_tracked".lstrip(".")]
             _edit(edits, node).literals["momentum"] = Average(counter)
+    for node, rate in one.rates.items():
+        _edit(edits, node).literals["dropout_p"] = Rate(rate)
     for i, kernel in enumerate(structure.kernels):
         for node in kernel.nodes:
             if node.graph is one.graph:
@@ -268,6 +277,8 @@ class Program:
     def _literal(self, value: Any) -> str:
         if isinstance(value, Flag):
             return "training"
+        if isinstance(value, Rate):
+            return f"{value.rate!r} if training else 0.0"
         if isinstance(value, Average):
             return f"1.0 / max(1.0, float({self._stored(value.counter)})) if training else 0.0"
         if isinstance(value, Padding):

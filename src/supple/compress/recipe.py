@@ -29,6 +29,7 @@ from torch import Tensor, nn
 from supple.compress.mask import prunable
 from supple.compress.packed import pack_onnx
 from supple.compress.prune import Pruned, prune
+from supple.compress.prune._chosen_cut import chosen_cut
 from supple.compress.quantize.fold import fold_batch_norm
 from supple.compress.quantize.network import bake_, quantize_, weight_quantizers
 from supple.compress.quantize.onnx_graph import OnnxNetwork, record
@@ -325,10 +326,8 @@ def _pruned(
     network: nn.Module, step: Step, example: Any, batches: list[Any], loss: Any, seed: int
 ) -> Pruned:
     if step.kind == "prune":
-        return prune(
-            network, float(str(step.value)), method="taylor", structured=True, example=example,
-            data=batches, loss=loss, seed=seed,
-        )  # fmt: skip
+        share = float(str(step.value))
+        return chosen_cut(network, share, example=example, batches=batches, loss=loss, seed=seed)
     if isinstance(step.value, str):
         # A pattern needs its rows: layers that have none of that length, such as the first, stay.
         row = int(step.value.partition(":")[2])

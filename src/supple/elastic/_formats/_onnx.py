@@ -98,8 +98,8 @@ def session(model: bytes | Path, *, threads: int, sizes: Mapping[str, int] | Non
     options.add_session_config_entry("session.force_spinning_stop", "1")
     for name, size in (sizes or {}).items():
         options.add_free_dimension_override_by_name(name, size)
-    errors_only = 3
-    options.log_severity_level = errors_only
+    fatal_only = 4  # errors come as exceptions
+    options.log_severity_level = fatal_only
     source = model if isinstance(model, bytes) else str(model)
     return onnxruntime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
 

@@ -11,6 +11,9 @@ whose layers differ in worth, and a landscape of interactions without any order.
 what was found into a page, in place of what stood there before; tables and rows that were not
 asked for stay. Nothing in the strategies is fitted to them beyond the choices that the ablation
 shows.
+
+Every run is kept in ``runs/bench-search`` and not repeated, so a long comparison can be made in
+pieces (``--minutes``); delete the folder after a change.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ import tracemalloc
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from functools import cache
 from itertools import combinations
 from pathlib import Path
@@ -38,13 +42,14 @@ from supple.search import strategy as strategy_by_name
 from supple.search._evolution import Evolution
 from supple.search._unseen import random_unseen
 from supple.search._variation import Variation
-from supple.search.tables import Comparison, RecordedTable, compare, load_table
+from supple.search.tables import Comparison, Outcome, RecordedTable, compare, load_table
 from supple.seeds import generator
 from supple.space import Condition, Depth, Kernel, Space, Swap, Width
 from supple.study import Study, hypervolume
 
 SHARES = (0.90, 0.95, 0.99)
-AFTER = (50, 100, 200, 500)
+AFTER = (50, 100, 200, 300, 500)
+KEPT = Path("runs/bench-search")
 
 
 # -- tables ------------------------------------------------------------------------------------
@@ -263,7 +268,7 @@ def table(name: str) -> RecordedTable:
 
 def _long_evolution(made: Any, space: Space) -> float:
     """The hypervolume that 60,000 true evaluations reach; kept in a file beside the results."""
-    kept = Path("runs/bench-search") / f"best-{type(made).__name__}.json"
+    kept = KEPT / f"best-{type(made).__name__}.json"
     if kept.is_file():
         return float(json.loads(kept.read_text()))
     vary = Variation(space, crossover=0.9, eta_crossover=15, mutation=None, eta_mutation=20)
@@ -363,16 +368,15 @@ def lines(name: str, found: Comparison) -> list[str]:
     """One table: shares after so many measurements, and measurements for a share."""
     counts = [count for count in AFTER if count <= found.evaluations] or [found.evaluations]
     best = "best known" if found.is_best_known else "best of these runs"
-    seeds = len(found.shares(found.strategies[0]))
     titles = [f"after {count}" for count in counts] + [f"to {share:.0%}" for share in SHARES]
     made = [
         f"### {name}",
         "",
-        f"Share of the {best} hypervolume in %, and measurements for a share; median of {seeds} "
-        f"seeds and its 95 % interval; at most {found.evaluations} measurements.",
+        f"Share of the {best} hypervolume in %, and measurements for a share; median of the seeds "
+        f"and its 95 % interval; at most {found.evaluations} measurements.",
         "",
-        "| | " + " | ".join(titles) + " | s |",
-        "|---|" + "---:|" * (len(titles) + 1),
+        "| | seeds | " + " | ".join(titles) + " | s |",
+        "|---|" + "---:|" * (len(titles) + 2),
     ]
     for strategy in found.strategies:
         cells = []
@@ -385,8 +389,63 @@ def lines(name: str, found: Comparison) -> list[str]:
             )
             cells.append(f"{middle} ({low}–{high})")
         seconds = found.seconds(strategy)
-        made.append(f"| {strategy} | " + " | ".join(cells) + f" | {seconds:.0f} |")
-    return made
+        seeds = len(found.shares(strategy))
+        made.append(f"| {strategy} | {seeds} | " + " | ".join(cells) + f" | {seconds:.0f} |")
+    return [*made, *_ratio(found)]
+
+
+def _ratio(found: Comparison) -> list[str]:
+    """What supple's own strategy needs of what WeakNAS needs, where both are there."""
+    if not {"gp_ehvi", "weaknas"} <= set(found.strategies):
+        return []
+    ours, theirs = (found.needed(name, 0.95)[0] for name in ("gp_ehvi", "weaknas"))
+    if not np.isfinite(ours):
+        return ["", "gp_ehvi does not reach 95 % within these measurements."]
+    if np.isfinite(theirs):
+        return ["", f"For 95 %, gp_ehvi needs 1/{theirs / ours:.1f} of what WeakNAS needs."]
+    least = found.evaluations / ours
+    return ["", f"For 95 %, gp_ehvi needs less than 1/{least:.1f} of what WeakNAS needs."]
+
+
+# -- running -----------------------------------------------------------------------------------
+
+
+def outcomes(
+    name: str, rows: dict[str, Any], seeds: int, evaluations: int, deadline: float
+) -> list[Outcome]:
+    """A run of each row with each seed; those that were kept, and new ones until the deadline."""
+    kept = KEPT / f"{Path(name).stem}-{evaluations}.jsonl"
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    known: dict[tuple[str, str, int], Outcome] = {}
+    for line in kept.read_text().splitlines() if kept.is_file() else ():
+        what, values = json.loads(line)
+        key = (values["strategy"], what, values["seed"])
+        known[key] = Outcome(**{**values, "volumes": tuple(values["volumes"])})
+    made = []
+    for (row, what), seed in ((r, s) for s in range(seeds) for r in rows.items()):
+        text = what if isinstance(what, str) else what.__name__
+        if (row, text, seed) not in known:
+            if time.monotonic() > deadline:
+                continue
+            settings = {"seeds": [seed], "evaluations": evaluations}
+            outcome = compare(table(name), {row: what}, **settings).outcomes[0]
+            known[row, text, seed] = outcome
+            with kept.open("a") as file:
+                file.write(json.dumps([text, asdict(outcome)]) + "\n")
+        made.append(known[row, text, seed])
+    return sorted(made, key=lambda outcome: list(rows).index(outcome.strategy))
+
+
+def comparison(name: str, found: Sequence[Outcome], evaluations: int) -> Comparison:
+    """All runs on one table together."""
+    known = table(name).known_hypervolume()
+    reached = max(max(outcome.volumes, default=0.0) for outcome in found)
+    return Comparison(
+        outcomes=tuple(found),
+        best=known or reached,
+        is_best_known=known is not None,
+        evaluations=evaluations,
+    )
 
 
 def write(path: Path, what: str, name: str, made: Sequence[str]) -> None:
@@ -446,12 +505,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="append", help="a built-in one or a file; all if absent")
     parser.add_argument("--strategies", nargs="*", help="only these rows")
     parser.add_argument("--seeds", type=int, default=10)
-    parser.add_argument("--evaluations", type=int, default=500)
+    parser.add_argument("--evaluations", type=int, default=300)
+    parser.add_argument("--trials", type=int, default=10_000, help="of 'driver'")
+    parser.add_argument("--minutes", type=float, default=np.inf, help="start no run after that")
     parser.add_argument("--out", type=Path, help="a page to write the tables into")
     given = parser.parse_args(arguments)
     torch.set_num_threads(1)
     if given.what == "driver":
-        made = driver(10_000)
+        made = driver(given.trials)
         print("\n".join(made))
         if given.out is not None:
             write(given.out, "driver", "cost", made)
@@ -459,9 +520,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows = BASELINES if given.what == "compare" else ABLATION
     if given.strategies:
         rows = {name: what for name, what in rows.items() if name in given.strategies}
+    deadline = time.monotonic() + 60 * given.minutes
     for name in given.table or TABLES:
-        found = compare(table(name), rows, seeds=range(given.seeds), evaluations=given.evaluations)
-        made = lines(name, found)
+        found = outcomes(name, rows, given.seeds, given.evaluations, deadline)
+        if not found:
+            continue
+        made = lines(name, comparison(name, found, given.evaluations))
         print("\n".join(made), end="\n\n", flush=True)
         if given.out is not None:
             write(given.out, given.what, name, made)

@@ -21,7 +21,7 @@ def test_defaults_ask_for_half_the_latency(supple, job):
         "out": Path("runs/digits"),
         "storage": None,
         "evaluations": 200,
-        "strategy": "linas",
+        "strategy": "gp_ehvi",
         "seed": 0,
         "objectives": ("accuracy", "latency"),
         "pick": {"latency": 0.5},

@@ -1,5 +1,6 @@
 """The main job on a task of seconds: from model to report, and what goes wrong on the way."""
 
+import inspect
 import json
 import shutil
 
@@ -107,6 +108,15 @@ def test_more_evaluations_go_on_where_the_run_ended(tmp_path):
     longer = job(tmp_path, evaluations=5, pick=None)
     whole = job(tmp_path / "whole", evaluations=5, pick=None)
     assert [t.config for t in longer.study.trials] == [t.config for t in whole.study.trials]
+
+
+def test_the_default_search_covers_the_space_first_and_then_asks_a_model(tmp_path):
+    default = inspect.signature(supple.optimize).parameters["strategy"].default
+    run = job(tmp_path, evaluations=9, strategy=default, recipe=None, finetune=None, pick=None)
+    configs = [trial.config for trial in run.study.complete]
+    assert len(set(configs)) == 9
+    # The first batch has eight; the next ones have four.
+    assert {run.net.space.largest, run.net.space.smallest} <= set(configs[:8])
 
 
 def test_the_model_that_was_brought_is_not_changed(tmp_path):

@@ -13,14 +13,15 @@ from tests.predict.test_ridge_svr import data
 
 
 def kernel():
-    return Kernel(((0, 1), (2,)), np.log([0.3, 0.3]), np.log(0.7), np.log([2.0, 2.0]), np.log(0.05))
+    linear, scales = np.log([0.3, 0.3]), np.log([2.0, 2.0])
+    return Kernel(((0, 1), (2,)), linear, np.log(0.7), scales, np.log(0.05), np.log(0.4))
 
 
 def plain():
     """The same kernel as scikit-learn writes it."""
     linear = ConstantKernel(0.3) * DotProduct(sigma_0=1e-9)
     smooth = ConstantKernel(0.7) * RBF(2.0**-0.5)
-    return linear + smooth + WhiteKernel(0.05 + JITTER)
+    return linear + ConstantKernel(0.4) * linear**2 + smooth + WhiteKernel(0.05 + JITTER)
 
 
 def rows(count, seed=0):

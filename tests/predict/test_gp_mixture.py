@@ -5,7 +5,7 @@ import pytest
 from scipy.linalg import solve
 
 from supple.predict import GaussianProcess, GPMixture
-from supple.predict._gp_math import JITTER, Kernel, Posterior, fit_kernel
+from supple.predict._gp_math import JITTER, Kernel, Posterior, factored, fit_kernel
 from tests.predict.test_ridge_svr import data
 
 VIEWS = [[[0, 1, 2, 3]], [[0], [1], [2], [3]]]
@@ -20,7 +20,7 @@ def rows(count, seed=0):
 
 def kernel(groups):
     count = len(groups)
-    return Kernel(groups, np.full(count, -2.0), -0.5, np.full(count, 0.5), np.log(0.05))
+    return Kernel(groups, np.full(count, -2.0), -0.5, np.full(count, 0.5), np.log(0.05), -1.0)
 
 
 def test_leaving_one_out_is_what_fitting_without_that_row_gives():
@@ -40,7 +40,7 @@ def test_left_out_by_hand():
     """Two rows: each is predicted from the other alone."""
     features, target = np.array([[0.0], [1.0]]), np.array([1.0, -1.0])
     posterior = Posterior(
-        Kernel(((0,),), np.array([-30.0]), 0.0, np.zeros(1), -9.0), features, target
+        Kernel(((0,),), np.array([-30.0]), 0.0, np.zeros(1), -9.0, 0.0), features, target
     )
     whole = posterior.kernel(features, features) + (np.exp(-9.0) + JITTER) * np.eye(2)
     assert posterior.left_out()[0][0] == pytest.approx(
@@ -56,6 +56,52 @@ def test_a_group_may_leave_the_others_only_if_the_rows_say_so():
     tied, _ = fit_kernel(features, target, kernel(groups), spread=1.5, apart=1e-3, steps=60)
     assert np.ptp(tied.scales) < 0.01
     assert free.scales[0] - free.scales[2:].max() > 1.0
+
+
+@pytest.mark.parametrize("kind", [GaussianProcess, GPMixture])
+def test_conditioned_on_more_it_keeps_its_settings_and_predicts_better(kind):
+    features, target = rows(60)
+    others, truth = rows(200, seed=1)
+    early = kind(views=VIEWS).fit(features[:25], target[:25])
+    before = early.predict(others, return_std=True)
+    later = early.conditioned(features, target)
+    errors = [np.sqrt(np.mean((m.predict(others) - truth) ** 2)) for m in (early, later)]
+    assert errors[1] < 0.7 * errors[0]
+    assert later.predict(others, return_std=True)[1].mean() < before[1].mean()
+    for same, old in zip(early.predict(others, return_std=True), before, strict=True):
+        assert np.array_equal(same, old)  # the first one is as it was
+    again = early.conditioned(features[:25], target[:25])
+    assert again.predict(others) == pytest.approx(before[0], abs=1e-9)
+
+
+def test_conditioned_by_hand():
+    """Settings of the first ten rows, and the textbook formula on all twenty."""
+    features, target = rows(20)
+    early = GaussianProcess().fit(features[:10], target[:10])
+    later = early.conditioned(features, target)
+    x, kernel = features - early.centre_, early.kernel_
+    gram = kernel(x, x) + (np.exp(kernel.noise) + JITTER) * np.eye(20)
+    scaled = (target - early.mean_) / early.scale_
+    point = np.array([[0.2, 0.4, 0.6, 0.8]])
+    expected = kernel(point - early.centre_, x) @ solve(gram, scaled)
+    assert later.predict(point) == pytest.approx(early.mean_ + early.scale_ * expected)
+
+
+def test_what_was_constant_is_fitted_anew():
+    features, target = rows(30)
+    dull = GPMixture(views=VIEWS).fit(features[:5], np.ones(5))
+    fresh = GPMixture(views=VIEWS).fit(features, target)
+    assert np.array_equal(
+        dull.conditioned(features, target).predict(features), fresh.predict(features)
+    )
+
+
+def test_a_matrix_that_rounding_made_indefinite_is_factored_all_the_same():
+    twice = np.ones((2, 2)) - np.array([[0.0, 0.0], [0.0, 1e-12]])
+    lower = np.tril(factored(twice))
+    assert lower @ lower.T == pytest.approx(np.ones((2, 2)), abs=1e-5)
+    with pytest.raises(np.linalg.LinAlgError, match="is not finite"):
+        factored(np.full((2, 2), np.nan))
 
 
 def test_what_predicts_better_has_the_weight_and_the_prediction():

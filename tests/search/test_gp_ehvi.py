@@ -10,6 +10,7 @@ from supple.errors import SearchError
 from supple.search import GPEHVI, RandomSearch
 from supple.search._history import History
 from supple.search._surrogate import Surrogate, Warp, _encoding
+from supple.search.gp_ehvi import _fitted_rows
 from supple.search.tables import RecordedTable, compare
 from supple.space import Space, Swap, Width
 from supple.study import Study, hypervolume
@@ -131,6 +132,33 @@ def test_inactive_choices_have_no_code_of_their_own():
         assert columns == sorted({*columns} & {*range(width)})
     names_only = Space({"a": Swap(options=("x", "y")), "b": Swap(options=("x", "y", "z"))})
     assert _encoding(names_only)[1:] == ([[[0, 1, 2, 3, 4]]], [[[0, 1], [2, 3, 4]]])
+
+
+def test_settings_are_fitted_to_all_or_to_most_of_many():
+    counts = range(1, 600)
+    rows = [_fitted_rows(count) for count in counts]
+    assert rows[:60] == list(counts[:60])
+    assert all(count / 1.16 <= fitted <= count for count, fitted in zip(counts, rows, strict=True))
+    assert len(set(rows[60:])) < 20  # and kept in between
+
+
+def test_a_strategy_that_starts_late_proposes_what_one_that_was_there_proposes():
+    """Settings of the first 69 measurements hold for 75 and 77; the first has them from before."""
+    known = past(77)
+
+    def until(count):
+        return History(
+            genes=known.genes[:count],
+            losses=known.losses[:count],
+            seen=known.seen,
+            objectives=2,
+            maximised=(True, False),
+        )
+
+    there, late = (GPEHVI(space=SPACE, later=4, **SMALL) for _ in range(2))
+    assert _fitted_rows(75) == _fitted_rows(77) < 75
+    there.batch(until(75), 4)
+    assert np.array_equal(there.batch(until(77), 5), late.batch(until(77), 5))
 
 
 # What it proposes

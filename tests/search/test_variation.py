@@ -5,7 +5,7 @@ import pytest
 
 from supple.search._evolution import Evolution
 from supple.search._pareto import best_rows
-from supple.search._unseen import fresh_rows, nearest_unseen, random_unseen
+from supple.search._unseen import DRAWS, fresh_rows, nearest_unseen, random_unseen, unseen_from
 from supple.search._variation import Variation
 from supple.space import Space, Swap, Width
 from tests.search.conftest import constrained, point, stages, tiny
@@ -95,6 +95,21 @@ def test_fresh_rows_drop_what_was_seen_and_repeats():
     rows = np.array([[0, 1], [1, 1], [0, 1], [2, 2]])
     kept = fresh_rows(rows, {np.array([1, 1]).tobytes()})
     assert kept.tolist() == [[0, 1], [2, 2]]
+
+
+def test_unseen_rows_are_drawn_until_there_are_enough():
+    asked = []
+
+    def draw():
+        asked.append(1)
+        return np.array([[0], [len(asked)]])
+
+    found = unseen_from(draw, {np.array([1]).tobytes()}, 3)
+    assert found.ravel().tolist() == [0, 2, 3]  # 0 once, and 1 was seen
+    assert len(asked) == 3
+    asked.clear()
+    assert len(unseen_from(lambda: draw()[:1], set(), 2)) == 1
+    assert len(asked) == DRAWS
 
 
 @pytest.mark.parametrize("space", [stages(1, 2), constrained(), tiny()])

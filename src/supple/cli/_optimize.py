@@ -37,7 +37,7 @@ def optimize(
     accuracy: Annotated[str | None, bound("accuracy")] = None,
     macs: Annotated[str | None, bound("macs")] = None,
     evaluations: Annotated[int, Parameter(group=SEARCH, validator=Positive)] = 200,
-    strategy: Annotated[str, Parameter(group=SEARCH)] = "linas",
+    strategy: Annotated[str, Parameter(group=SEARCH)] = "gp_ehvi",
     objectives: Annotated[str, Parameter(group=SEARCH)] = "accuracy,latency",
     seed: Annotated[int, Parameter(group=SEARCH, validator=NotNegative)] = 0,
     storage: Annotated[str | None, Parameter(group=SEARCH)] = None,
@@ -83,7 +83,7 @@ def optimize(
     evaluations
         How many sub-networks to evaluate.
     strategy
-        random, nsga2, linas, or the name of an Optuna sampler.
+        gp_ehvi, linas, nsga2, random, or the name of an Optuna sampler.
     objectives
         What the front is about, joined by commas.
     seed

@@ -54,7 +54,7 @@ def optimize(
     metric: Callable[[Any, Any], Any] | None = None,
     objectives: Sequence[str | Measure] = ("accuracy", "latency"),
     evaluations: int = 200,
-    strategy: str = "linas",
+    strategy: str = "gp_ehvi",
     strategy_settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     importance: Scorer | str = "taylor",
@@ -93,7 +93,7 @@ def optimize(
         objectives: ``accuracy``, ``latency``, ``macs``, ``params``, ``memory``, ``file_size``, or
             `Measure` objects. Costs are ratios to the model's.
         evaluations: Sub-networks to measure, those of an earlier, interrupted call included.
-        strategy: ``linas``, ``nsga2``, ``random``, or the name of an Optuna sampler.
+        strategy: ``gp_ehvi``, ``linas``, ``nsga2``, ``random``, or the name of an Optuna sampler.
         strategy_settings: Settings of the strategy.
         seed: Start of all random draws.
         importance: What decides which indices a narrower sub-network keeps: the name of a scorer
@@ -323,15 +323,20 @@ def search_and_report(
 def _strategy_settings(run: Run) -> dict[str, Any]:
     """The user's settings; for supple's own strategies batches that suit a short search."""
     settings = run.settings
-    if settings.strategy not in ("linas", "nsga2", "random"):
+    if settings.strategy not in ("gp_ehvi", "linas", "nsga2", "random"):
         return dict(settings.strategy_settings)
-    population = min(50, max(8, settings.evaluations // 6))
-    start = anchors(run.space, steps=min(8, max(3, settings.evaluations // 20)))
+    sizes = {"population": min(50, max(8, settings.evaluations // 6))}
+    steps = min(8, max(3, settings.evaluations // 20))
+    if settings.strategy == "gp_ehvi":  # its first batch spans the space, and models come early
+        sizes = {"population": min(20, sizes["population"])}
+        sizes["later"] = min(10, max(4, settings.evaluations // 12))
+        steps = min(3, max(1, settings.evaluations // 40))
+    start = anchors(run.space, steps=steps)
     if run.evaluation.int8 is not None:
         # The whole network in int8: what one would do without a search.
         start = (start[0], run.evaluation.int8.policy.config(run.net.space.largest), *start[1:])
     return {
-        "population": population,
+        **sizes,
         "start": tuple(dict.fromkeys(start)),
         **settings.strategy_settings,
     }

@@ -40,7 +40,7 @@ def run_task(
     out: Path,
     storage: str | None = None,
     evaluations: int = 200,
-    strategy: str = "linas",
+    strategy: str = "gp_ehvi",
     seed: int = 0,
     objectives: tuple[str, ...] = ("accuracy", "latency"),
     pick: Mapping[str, float | str] | None = None,

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_solve, cholesky, solve_triangular
+from scipy.linalg import LinAlgError, cho_solve, lapack, solve_triangular
 from scipy.optimize import minimize
 
 from supple.predict._cross_validation import Array
@@ -24,16 +25,18 @@ FARTHEST = 5.0
 
 @dataclass(frozen=True)
 class Kernel:
-    """k(x, y) = sum_g a_g <x, y>_g + v exp(-sum_g s_g |x - y|²_g / 2), with noise n on top.
+    """k(x, y) = l + q l² + v exp(-sum_g s_g |x - y|²_g / 2) with l = sum_g a_g <x, y>_g, and noise.
 
-    Each g is a group of columns: all columns of one choice, or of one feature.
+    Each g is a group of columns: all columns of one choice, or of one feature. The three parts are
+    what each choice adds, what each pair adds, and all the rest.
 
     Args:
         groups: The columns of each group.
         linear: The logarithm of a for each group.
         variance: The logarithm of v.
         scales: The logarithm of s for each group.
-        noise: The logarithm of n.
+        noise: The logarithm of the noise on top.
+        square: The logarithm of q.
     """
 
     groups: tuple[tuple[int, ...], ...]
@@ -41,11 +44,13 @@ class Kernel:
     variance: float
     scales: Array
     noise: float
+    square: float
 
     @property
     def theta(self) -> Array:
         """All logarithms in a row."""
-        return np.concatenate([self.linear, [self.variance], self.scales, [self.noise]])
+        ends = [self.noise, self.square]
+        return np.concatenate([self.linear, [self.variance], self.scales, ends])
 
     def with_theta(self, theta: Array) -> Kernel:
         """The kernel with these logarithms."""
@@ -55,33 +60,53 @@ class Kernel:
             theta[:count],
             float(theta[count]),
             theta[count + 1 : 2 * count + 1],
+            float(theta[-2]),
             float(theta[-1]),
         )
 
-    def _weights(self, logs: Array, width: int) -> Array:
-        weights = np.zeros(width)
-        for group, log in zip(self.groups, logs, strict=True):
-            weights[list(group)] = np.exp(log)
-        return weights
+    @cached_property
+    def columns(self) -> NDArray[np.int64]:
+        """The columns that it reads, group by group."""
+        return np.array([column for group in self.groups for column in group], dtype=np.int64)
+
+    @cached_property
+    def _weights(self) -> tuple[Array, Array]:
+        """Of each of these columns: a and s."""
+        sizes = [len(group) for group in self.groups]
+        return np.repeat(np.exp(self.linear), sizes), np.repeat(np.exp(self.scales), sizes)
 
     def __call__(self, left: Array, right: Array) -> Array:
         """The kernel for all pairs of rows, without noise."""
-        linear = self._weights(self.linear, left.shape[1])
-        scaled = np.sqrt(self._weights(self.scales, left.shape[1]))
-        found: Array = (left * linear) @ right.T
-        return found + np.exp(self.variance - 0.5 * _squared(left * scaled, right * scaled))
+        found = self.smooth(left, right)
+        alone = (left[:, self.columns] * self._weights[0]) @ right[:, self.columns].T
+        found += alone
+        alone *= alone
+        found += np.exp(self.square) * alone
+        return found
+
+    def smooth(self, left: Array, right: Array) -> Array:
+        """Its second part: exp(v - |x|²/2 - |y|²/2 + <x, y>), made in one matrix in place."""
+        left, right = left[:, self.columns], right[:, self.columns]
+        scales = self._weights[1]
+        found: Array = (left * scales) @ right.T
+        found -= 0.5 * ((left**2) @ scales)[:, None] - self.variance
+        found -= 0.5 * ((right**2) @ scales)[None, :]
+        np.minimum(found, self.variance, out=found)
+        return np.exp(found, out=found)
+
+    def slopes(self, rows: Array, weights: Array) -> tuple[Array, Array]:
+        """What columns, and pairs of columns, add to a weighted sum of the kernel at rows."""
+        linear = self._weights[0]
+        columns = rows[:, self.columns] * linear
+        alone: Array = columns.T @ weights
+        pairs: Array = np.exp(self.square) * (columns.T * weights) @ columns
+        return alone, pairs
 
     def diagonal(self, rows: Array) -> Array:
         """k(x, x) of each row."""
-        linear = self._weights(self.linear, rows.shape[1])
-        found: Array = (rows**2) @ linear + np.exp(self.variance)
+        alone: Array = (rows[:, self.columns] ** 2) @ self._weights[0]
+        found: Array = alone + np.exp(self.square) * alone**2 + np.exp(self.variance)
         return found
-
-
-def _squared(left: Array, right: Array) -> Array:
-    found = (left**2).sum(1)[:, None] + (right**2).sum(1)[None, :] - 2.0 * left @ right.T
-    clipped: Array = np.maximum(found, 0.0)
-    return clipped
 
 
 def fit_kernel(
@@ -103,7 +128,7 @@ def fit_kernel(
     parts = _Parts(rows, start.groups)
     moves = _moves(len(start.groups))
     scale = np.full(moves.shape[1], apart)
-    scale[:4] = spread
+    scale[:5] = spread
 
     def settings(moved: Array) -> Kernel:
         return start.with_theta(np.clip(start.theta + moves @ moved, LOWEST, HIGHEST))
@@ -127,53 +152,92 @@ def fit_kernel(
 def _moves(count: int) -> Array:
     """How the logarithms of a kernel follow from what is shared and what is each group's own.
 
-    Columns: the linear part, the variance, the scales and the noise of all; then, if there are
-    several groups, the linear part of each and the scale of each.
+    Columns: the linear part, the variance, the scales, the noise and the square of all; then, if
+    there are several groups, the linear part of each and the scale of each.
     """
-    found = np.zeros((2 * count + 2, 4 + 2 * count))
+    found = np.zeros((2 * count + 3, 5 + 2 * count))
     found[:count, 0] = 1.0
     found[count, 1] = 1.0
-    found[count + 1 : -1, 2] = 1.0
-    found[-1, 3] = 1.0
-    found[:count, 4 : 4 + count] = np.eye(count)
-    found[count + 1 : -1, 4 + count :] = np.eye(count)
-    return found if count > 1 else found[:, :4]
+    found[count + 1 : -2, 2] = 1.0
+    found[-2, 3] = 1.0
+    found[-1, 4] = 1.0
+    found[:count, 5 : 5 + count] = np.eye(count)
+    found[count + 1 : -2, 5 + count :] = np.eye(count)
+    return found if count > 1 else found[:, :5]
 
 
 class _Parts:
-    """What does not change while the settings of a kernel do."""
+    """What does not change while the settings of a kernel do: one triangle of each matrix."""
 
     def __init__(self, rows: Array, groups: Sequence[Sequence[int]]) -> None:
-        count = len(rows)
-        self.products = np.empty((len(groups), count * count))
+        self.count = len(rows)
+        # Places of the lower triangle of a matrix that is stored column by column.
+        second, first = np.triu_indices(self.count)
+        self.places = first + second * self.count
+        self.first, self.second = first, second
+        self.is_diagonal = first == second
+        self.products = np.empty((len(groups), len(first)))
         self.distances = np.empty_like(self.products)
         for place, group in enumerate(groups):
             columns = rows[:, list(group)]
-            self.products[place] = (columns @ columns.T).ravel()
-            self.distances[place] = _squared(columns, columns).ravel()
+            product = columns @ columns.T
+            size = np.diag(product)
+            squared = np.maximum(size[:, None] + size[None, :] - 2.0 * product, 0.0)
+            self.products[place] = product[first, second]
+            self.distances[place] = squared[first, second]
 
     def likelihood(self, kernel: Kernel, target: Array) -> tuple[float, Array]:
         """Log p(target) and its derivative by each logarithm."""
-        shape = (len(target), len(target))
-        linear, scales, noise = np.exp(kernel.linear), np.exp(kernel.scales), np.exp(kernel.noise)
-        smooth = np.exp(kernel.variance - 0.5 * (scales @ self.distances)).reshape(shape)
-        whole = smooth + (linear @ self.products).reshape(shape)
-        whole[np.diag_indices_from(whole)] += noise + JITTER
-        lower = cholesky(whole, lower=True, check_finite=False)
-        inverse = cho_solve((lower, True), np.eye(len(target)), check_finite=False)
-        alpha = inverse @ target
+        linear, scales = np.exp(kernel.linear), np.exp(kernel.scales)
+        noise, square = np.exp(kernel.noise), np.exp(kernel.square)
+        smooth = np.exp(kernel.variance - 0.5 * (scales @ self.distances))
+        alone = linear @ self.products
+        pairs = square * alone**2
+        whole = smooth + alone + pairs
+        whole[self.is_diagonal] += noise + JITTER
+        flat = np.zeros(self.count**2)
+        flat[self.places] = whole
+        lower = factored(flat.reshape(self.count, self.count, order="F"))
+        alpha = cho_solve((lower, True), target, check_finite=False)
         value = -0.5 * float(target @ alpha) - float(np.log(np.diag(lower)).sum())
         value -= 0.5 * len(target) * float(np.log(2 * np.pi))
-        # d log p / d theta = sum of W * dK / 2 with W = alpha alphaᵀ - K⁻¹
-        half = 0.5 * (np.outer(alpha, alpha) - inverse)
+        # d log p / d theta = sum of W * dK / 2 with W = alpha alphaᵀ - K⁻¹; what is below the
+        # diagonal counts for what is above it too.
+        inverse = inverted(lower).ravel(order="F")[self.places]
+        half = alpha[self.first] * alpha[self.second] - inverse
+        half[self.is_diagonal] *= 0.5
         curved = half * smooth
         slope = [
-            linear * (self.products @ half.ravel()),
+            linear * (self.products @ (half * (1.0 + 2.0 * square * alone))),
             [curved.sum()],
-            -0.5 * scales * (self.distances @ curved.ravel()),
-            [noise * np.trace(half)],
+            -0.5 * scales * (self.distances @ curved),
+            [noise * half[self.is_diagonal].sum()],
+            [half @ pairs],
         ]
         return value, np.concatenate(slope)
+
+
+def factored(gram: Array) -> Array:
+    """The lower root of a matrix of which the lower triangle is read; a little is added if needed.
+
+    What is above the diagonal of the root is not meant.
+    """
+    diagonal = np.diag(gram).copy()
+    extra = JITTER * float(diagonal.mean())
+    for _ in range(6):
+        lower, failed = lapack.dpotrf(gram, lower=1, clean=0)
+        if not failed and np.isfinite(np.trace(lower)):
+            found: Array = lower
+            return found
+        gram[np.diag_indices_from(gram)] = diagonal + extra
+        extra *= 100.0
+    raise LinAlgError("the covariance of a Gaussian process is not finite")
+
+
+def inverted(lower: Array) -> Array:
+    """The inverse of a matrix with this lower root: its lower triangle."""
+    found: Array = lapack.dpotri(lower, lower=1)[0]
+    return found
 
 
 class Posterior:
@@ -189,12 +253,15 @@ class Posterior:
         self.kernel, self.rows, self.target = kernel, rows, target
         gram = kernel(rows, rows)
         gram[np.diag_indices_from(gram)] += np.exp(kernel.noise) + JITTER
-        self.lower: NDArray[np.float64] = cholesky(gram, lower=True, check_finite=False)
+        self.lower: NDArray[np.float64] = factored(gram)
         self.alpha = cho_solve((self.lower, True), target, check_finite=False)
+        self._slopes = kernel.slopes(rows, self.alpha)
 
     def mean(self, rows: Array) -> Array:
         """The expected function at rows."""
-        found: Array = self.kernel(rows, self.rows) @ self.alpha
+        found: Array = self.kernel.smooth(rows, self.rows) @ self.alpha
+        columns, (alone, pairs) = rows[:, self.kernel.columns], self._slopes
+        found += columns @ alone + ((columns @ pairs) * columns).sum(axis=1)
         return found
 
     def variance(self, rows: Array) -> Array:
@@ -214,8 +281,7 @@ class Posterior:
 
         In closed form (Rasmussen and Williams 2006, section 5.4.2).
         """
-        inverse = cho_solve((self.lower, True), np.eye(len(self.rows)), check_finite=False)
-        variance: Array = 1.0 / np.diag(inverse)
+        variance: Array = 1.0 / np.diag(inverted(self.lower))
         return self.target - self.alpha * variance, variance
 
     def _half(self, cross: Array) -> Array:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import abc
-from typing import Any, Literal, Self, overload
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from supple.predict._cross_validation import Array, folds
+from supple.predict._uncertain import Uncertain
 
 __all__ = ["FoldEnsemble", "HeldOut"]
 
 
-class HeldOut(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class HeldOut(Uncertain):
     """Base: constant targets and single rows are handled, all else is scaled to variance 1.
 
     A subclass fits scaled targets in ``_fit`` and returns the residuals of held-out rows, and
@@ -41,26 +41,14 @@ class HeldOut(RegressorMixin, BaseEstimator):  # type: ignore[misc]
     def _predict(self, features: Array) -> tuple[Array, Array]:
         """The mean, and how far the opinions on it lie apart."""
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> Array: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
-    def predict(self, X: ArrayLike, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """The prediction for each row.
+    def _mean(self, features: Array) -> Array:
+        return self._mean_and_std(features)[0]
 
-        Args:
-            X: Encoded configs, shape (N, D).
-            return_std: Also give the standard deviation of the error to be expected.
-        """
-        check_is_fitted(self, "residual_")
-        features = validate_data(self, X, reset=False, dtype=np.float64)
+    def _mean_and_std(self, features: Array) -> tuple[Array, Array]:
         if self.is_constant_:
-            mean = np.full(len(features), self.mean_)
-            return (mean, np.full(len(features), self.residual_)) if return_std else mean
+            return np.full(len(features), self.mean_), np.full(len(features), self.residual_)
         scaled, spread = self._predict(features)
         mean = self.mean_ + self.scale_ * scaled
-        if not return_std:
-            return mean
         return mean, self.scale_ * np.sqrt(self.residual_**2 + spread**2)
 
 

@@ -1,31 +1,34 @@
 """A Gaussian process for configs: what is likely between and beyond the measured ones.
 
-The kernel is linear plus squared exponential, with a weight for each group of columns, so that
-choices that matter little are forgotten. On one-hot columns the second part is the exponential
-of the number of choices that differ, the usual kernel of discrete spaces; on ordinal columns it
-is smooth along the order. Which of several encodings fits is chosen by marginal likelihood.
+The kernel is linear, plus its square, plus squared exponential: what choices add alone, in pairs,
+and all the rest, with a weight for each group of columns, so that choices that matter little are
+forgotten. On one-hot columns the last part is the exponential of the number of choices that differ,
+the usual kernel of discrete spaces; on ordinal columns it is smooth along the order. Which of
+several encodings fits is chosen by marginal likelihood.
 Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapter 5.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self, overload
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from supple.predict._cross_validation import Array
 from supple.predict._gp_math import Kernel, Posterior, fit_kernel
+from supple.predict._uncertain import Uncertain
 
 __all__ = ["GaussianProcess"]
 
 Groups = Sequence[Sequence[int]]
 
 
-class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GaussianProcess(Uncertain):
     """A Gaussian process with a kernel for mixed discrete spaces.
 
     Its settings are those of the largest posterior density: the marginal likelihood times a
@@ -114,27 +117,38 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         self.posterior_ = Posterior(self.kernel_, rows, values)
         return self
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> Array: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
-    def predict(self, X: ArrayLike, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """The prediction for each row.
+    def conditioned(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """The same process after other measurements: settings as they were fitted, so cheap.
 
         Args:
-            X: Encoded configs, shape (N, D).
-            return_std: Also give the standard deviation of a measurement, noise included.
+            X: Encoded configs, shape (N, D): all of them, those of the fit included.
+            y: What they measured, shape (N,).
+
+        Returns:
+            Another process; fitted anew if all targets of the fit were alike.
         """
-        features = self._features(X)
+        check_is_fitted(self, "centre_")
+        if self.kernel_ is None:
+            fresh: Self = clone(self).fit(X, y)
+            return fresh
+        features, target = validate_data(self, X, y, y_numeric=True, dtype=np.float64, reset=False)
+        other = copy(self)
+        other.rows_ = len(target)
+        scaled = (target - self.mean_) / self.scale_
+        other.posterior_ = Posterior(self.kernel_, features - self.centre_, scaled)
+        return other
+
+    def _mean(self, features: Array) -> Array:
         if self.posterior_ is None:
-            mean = np.full(len(features), self.mean_)
-            unknown = np.inf if self.rows_ < 2 else 0.0
-            return (mean, np.full(len(features), unknown)) if return_std else mean
-        mean = self.mean_ + self.scale_ * self.posterior_.mean(features)
-        if not return_std:
-            return mean
-        variance = self.posterior_.variance(features) + np.exp(self.posterior_.kernel.noise)
-        return mean, self.scale_ * np.sqrt(variance)
+            return np.full(len(features), self.mean_)
+        return self.mean_ + self.scale_ * self.posterior_.mean(features - self.centre_)
+
+    def _mean_and_std(self, features: Array) -> tuple[Array, Array]:
+        mean = self._mean(features)
+        if self.posterior_ is None:
+            return mean, np.full(len(features), np.inf if self.rows_ < 2 else 0.0)
+        variance = self.posterior_.variance(features - self.centre_)
+        return mean, self.scale_ * np.sqrt(variance + np.exp(self.posterior_.kernel.noise))
 
     def sample(self, X: ArrayLike, count: int, rng: np.random.Generator) -> Array:
         """Functions drawn from the posterior, at the given rows, without noise.
@@ -147,7 +161,7 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             Values, shape (count, N).
         """
-        features = self._features(X)
+        features = self._checked(X) - self.centre_
         if self.posterior_ is None:
             return np.full((count, len(features)), self.mean_)
         root = root_of(self.posterior_.covariance(features))
@@ -155,14 +169,9 @@ class GaussianProcess(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         found: Array = self.mean_ + self.scale_ * (self.posterior_.mean(features) + drawn)
         return found
 
-    def _features(self, X: ArrayLike) -> Array:
-        check_is_fitted(self, "centre_")
-        features: Array = validate_data(self, X, reset=False, dtype=np.float64) - self.centre_
-        return features
-
 
 def _start(rows: Array, groups: Groups) -> Kernel:
-    """Where the fit starts: linear and smooth part alike, distances between rows about 1."""
+    """Where the fit starts: linear and smooth part alike, pairs half of that, distances about 1."""
     count = len(groups)
     spread = np.array([max(float(rows[:, list(g)].var(axis=0).sum()), 1e-6) for g in groups])
     return Kernel(
@@ -171,6 +180,7 @@ def _start(rows: Array, groups: Groups) -> Kernel:
         variance=float(np.log(0.5)),
         scales=-np.log(2.0 * count * spread),
         noise=float(np.log(0.01)),
+        square=0.0,
     )
 
 

@@ -9,14 +9,15 @@ form. Breiman 1996, "Stacked Regressions"; Rasmussen and Williams 2006, section 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Self, overload
+from copy import copy
+from typing import Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from supple.predict._cross_validation import Array, convex_weights
+from supple.predict._uncertain import Uncertain
 from supple.predict.gaussian_process import GaussianProcess, Groups
 
 __all__ = ["GPMixture"]
@@ -25,7 +26,7 @@ __all__ = ["GPMixture"]
 MOST_FITTED = 1 / 3
 
 
-class GPMixture(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class GPMixture(Uncertain):
     """A weighted mean of Gaussian processes, one for each view.
 
     Args:
@@ -90,6 +91,25 @@ class GPMixture(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             ).fit(features, target)
             for view in (self.views or usual)
         ]
+        return self._weighed()
+
+    def conditioned(self, X: ArrayLike, y: ArrayLike) -> Self:
+        """The same mixture after other measurements: weighed again, settings as they were fitted.
+
+        Args:
+            X: Encoded configs, shape (N, D): all of them, those of the fit included.
+            y: What they measured, shape (N,).
+
+        Returns:
+            Another mixture; fitted anew if all targets of the fit were alike.
+        """
+        check_is_fitted(self, "weights_")
+        other = copy(self)
+        other.members_ = [member.conditioned(X, y) for member in self.members_]
+        return other._weighed()
+
+    def _weighed(self) -> Self:
+        """With the weights and the stretch that leaving rows out gives."""
         self.weights_ = np.full(len(self.members_), 1 / len(self.members_))
         self.stretch_ = 1.0
         posteriors = [m.posterior_ for m in self.members_ if m.posterior_ is not None]
@@ -103,27 +123,18 @@ class GPMixture(RegressorMixin, BaseEstimator):  # type: ignore[misc]
             self.stretch_ = (max(off, 1.0) / self._freedom(len(scaled))) ** 0.5
         return self
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> Array: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
-    def predict(self, X: ArrayLike, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """The prediction for each row.
-
-        Args:
-            X: Encoded configs, shape (N, D).
-            return_std: Also give the standard deviation of a measurement: that of the members,
-                and how far they lie apart.
-        """
-        features = self._features(X)
+    def _mean(self, features: Array) -> Array:
         heavy = self._heavy()
         weights = np.array([weight for weight, _ in heavy])
-        if not return_std:
-            found: Array = weights @ np.stack([m.predict(features) for _, m in heavy])
-            return found
+        found: Array = weights @ np.stack([member.predict(features) for _, member in heavy])
+        return found
+
+    def _mean_and_std(self, features: Array) -> tuple[Array, Array]:
+        """The standard deviation is that of the members, and how far they lie apart."""
+        heavy = self._heavy()
         parts = [member.predict(features, return_std=True) for _, member in heavy]
         means, stds = (np.stack(part) for part in zip(*parts, strict=True))
-        middle, variance = _mixed(weights, means, stds**2)
+        middle, variance = _mixed(np.array([weight for weight, _ in heavy]), means, stds**2)
         return middle, self.stretch_ * np.sqrt(variance)
 
     def sample(self, X: ArrayLike, count: int, rng: np.random.Generator) -> Array:
@@ -137,7 +148,7 @@ class GPMixture(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         Returns:
             Values, shape (count, N).
         """
-        features = self._features(X)
+        features = self._checked(X)
         heavy = self._heavy()
         edges = np.cumsum([weight for weight, _ in heavy])
         # Evenly spaced places along the weights, from a random start.
@@ -160,11 +171,6 @@ class GPMixture(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         """The members that have any weight."""
         pairs = zip(self.weights_.tolist(), self.members_, strict=True)
         return [(weight, member) for weight, member in pairs if weight > 0]
-
-    def _features(self, X: ArrayLike) -> Array:
-        check_is_fitted(self, "weights_")
-        features: Array = validate_data(self, X, reset=False, dtype=np.float64)
-        return features
 
 
 def _mixed(weights: Array, means: Array, variances: Array) -> tuple[Array, Array]:

@@ -9,17 +9,17 @@ Optimization" (catalogue 76, LINAS).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike
-from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import validate_data
 
 from supple.papers import implements
 from supple.predict._cross_validation import Array, folds, mape
 from supple.predict._ridge import ridge_path
 from supple.predict._svr import SupportVectors, fit_svr, rbf
+from supple.predict._uncertain import Uncertain
 
 __all__ = ["RidgeSVR"]
 
@@ -32,7 +32,7 @@ Model = tuple[Literal["ridge", "svr"], float]
 
 
 @implements(76)
-class RidgeSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+class RidgeSVR(Uncertain):
     """Ridge or RBF support vector regression, chosen by cross-validation.
 
     Works from one row on: constant targets are predicted as they are, and with fewer than
@@ -148,28 +148,18 @@ class RidgeSVR(RegressorMixin, BaseEstimator):  # type: ignore[misc]
         weights, intercepts = ridge_path(features, target, np.array([setting]))
         self.coef_, self.intercept_ = weights[:, 0], float(intercepts[0])
 
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[False] = ...) -> Array: ...
-    @overload
-    def predict(self, X: ArrayLike, return_std: Literal[True]) -> tuple[Array, Array]: ...
-    def predict(self, X: ArrayLike, return_std: bool = False) -> Array | tuple[Array, Array]:
-        """The prediction for each row.
-
-        Args:
-            X: Encoded configs, shape (N, D).
-            return_std: Also give the standard deviation of the error to be expected, which
-                is that of held-out rows, the same for every config.
-        """
-        check_is_fitted(self, "std_")
-        features = validate_data(self, X, reset=False, dtype=np.float64)
+    def _mean(self, features: Array) -> Array:
         if self.machine_ is not None:
             predicted = self.machine_.predict(features)
         elif self.coef_ is not None:
             predicted = features @ self.coef_ + self.intercept_
         else:
             predicted = np.full(len(features), self.intercept_)
-        predicted = predicted * self.scale_
-        return (predicted, np.full(len(features), self.std_)) if return_std else predicted
+        return predicted * self.scale_
+
+    def _mean_and_std(self, features: Array) -> tuple[Array, Array]:
+        """The error to be expected is that of held-out rows, the same for every config."""
+        return self._mean(features), np.full(len(features), self.std_)
 
 
 def _scale(target: Array) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from itertools import chain, pairwise
 
@@ -111,6 +112,22 @@ class Surrogate:
                 kind = GPMixture if averages else GaussianProcess
                 self._warps[objective] = warp
                 self._models[objective] = kind(views=views).fit(columns, warp(losses))
+
+    def conditioned(self, past: History) -> Surrogate:
+        """The same after more measurements, with all settings as they were fitted.
+
+        Args:
+            past: What was measured: what the settings were fitted to, and more.
+        """
+        known = self._known(past.genes, past.losses[:, self._counted])
+        columns = self._columns(past.genes, known)
+        other = copy(self)
+        other._quick = [m.conditioned(columns, known[:, i]) for i, m in enumerate(self._quick)]
+        other._models = {
+            objective: model.conditioned(columns, self._warps[objective](past.losses[:, objective]))
+            for objective, model in self._models.items()
+        }
+        return other
 
     def _columns(self, rows: Genes, known: Losses) -> Losses:
         """All columns that the processes read."""

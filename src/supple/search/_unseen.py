@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from itertools import islice
 
 import numpy as np
@@ -10,11 +10,13 @@ from numpy.typing import NDArray
 
 from supple.space import Space
 
-__all__ = ["Seen", "fresh_rows", "nearest_unseen", "random_unseen"]
+__all__ = ["Seen", "fresh_rows", "nearest_unseen", "random_unseen", "unseen_from"]
 
 Genes = NDArray[np.int64]
 Seen = Collection[bytes]
 
+# Draws, such as generations of children, tried for enough unseen rows.
+DRAWS = 10
 # Random draws before the space is walked through for what is left.
 ROUNDS = 20
 # Configs looked at in one walk: a tenth of a million takes some seconds.
@@ -30,6 +32,19 @@ def fresh_rows(rows: Genes, seen: Seen) -> Genes:
             known.add(key)
             kept.append(index)
     return rows[kept]
+
+
+def unseen_from(draw: Callable[[], Genes], seen: Seen, count: int) -> Genes:
+    """Rows that were not seen, from as many draws as it takes.
+
+    Fewer than ``count`` if ``DRAWS`` are not enough; more if the last one has more.
+    """
+    found = fresh_rows(draw(), seen)
+    for _ in range(DRAWS - 1):
+        if len(found) >= count:
+            break
+        found = fresh_rows(np.vstack([found, draw()]), seen)
+    return found
 
 
 def random_unseen(space: Space, count: int, seen: Seen, rng: np.random.Generator) -> Genes:

@@ -13,7 +13,7 @@ Expected hypervolume improvement: Emmerich 2005; in batches by draws: Daulton, B
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import numpy as np
@@ -39,6 +39,9 @@ Exact = Mapping[int, Callable[[Genes], Losses]]
 ENUMERABLE = 20_000
 # Configs drawn to choose the first batch from.
 FIRST_POOL = 1500
+# Settings are fitted anew with every batch up to so many measurements, then with so many more each.
+ALL_FITTED = 60
+REFIT = 1.15
 
 
 @dataclass(eq=False)
@@ -106,6 +109,8 @@ class GPEHVI(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        # Only to save time: what was fitted last, and to what.
+        self._fitted: tuple[bytes, Surrogate] | None = None
         for name, least in (("later", 1), ("candidates", 2), ("draws", 0), ("inner_population", 2)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -127,20 +132,31 @@ class GPEHVI(Strategy):
         """What adds most to the hypervolume, by what the measured configs tell."""
         if len(past.genes) < 2:
             return self._first(past, count, rng)
-        surrogate = Surrogate(
-            self.space,
-            past,
-            self.exact or {},
-            warps=self.warps,
-            features=self.features,
-            averages=self.averages,
-        )
+        surrogate = self._surrogate(past)
         low, corner = self._frame(past)
         pool = self._candidates(surrogate, past, (low, corner), rng)
         if len(pool) <= count:
             return pool
         losses = surrogate.draws(pool, self.draws, rng)
         return pool[self._chosen(past.losses, losses, (low, corner), count)]
+
+    def _surrogate(self, past: History) -> Surrogate:
+        """What is measured, with settings fitted to most of it and kept for some batches."""
+        rows = _fitted_rows(len(past.genes))
+        first = replace(past, genes=past.genes[:rows], losses=past.losses[:rows])
+        key = first.genes.tobytes() + first.losses.tobytes()
+        if self._fitted is None or self._fitted[0] != key:
+            surrogate = Surrogate(
+                self.space,
+                first,
+                self.exact or {},
+                warps=self.warps,
+                features=self.features,
+                averages=self.averages,
+            )
+            self._fitted = (key, surrogate)
+        fitted = self._fitted[1]
+        return fitted if rows == len(past.genes) else fitted.conditioned(past)
 
     def _frame(self, past: History) -> tuple[Losses, Losses]:
         """The best losses so far, and the worst that are of interest."""
@@ -284,6 +300,16 @@ class GPEHVI(Strategy):
         leaning = self.space.canonical_indices(np.stack(columns, axis=1).astype(np.int64))
         plain = random_unseen(self.space, FIRST_POOL // 5, (), rng)
         return np.vstack([leaning, plain])
+
+
+def _fitted_rows(count: int) -> int:
+    """To how many of the first measurements the settings are fitted: to all, or most of many."""
+    rows = ALL_FITTED
+    while rows < count:
+        rows, last = max(int(REFIT * rows), rows + 1), rows
+        if rows > count:
+            return last
+    return min(rows, count)
 
 
 def _framed(losses: Losses, frame: tuple[Losses, Losses]) -> Losses:

@@ -18,12 +18,9 @@ from supple.search._evolution import Evolution
 from supple.search._history import History
 from supple.search._pareto import best_rows
 from supple.search._strategy import Strategy
-from supple.search._unseen import fresh_rows, random_unseen
+from supple.search._unseen import random_unseen, unseen_from
 
 __all__ = ["NSGA2"]
-
-# Generations of children tried before random configs fill the batch.
-TRIES = 10
 
 
 @dataclass(eq=False)
@@ -70,10 +67,6 @@ class NSGA2(Strategy):
         evolution = Evolution.of(self)
         best = best_rows(past.losses, self.population)
         parents, losses = past.genes[best], past.losses[best]
-        found = parents[:0]
-        for _ in range(TRIES):
-            children = evolution.offspring(parents, losses, count, rng)
-            found = fresh_rows(np.vstack([found, children]), past.seen)
-            if len(found) >= count:
-                break
-        return found
+        return unseen_from(
+            lambda: evolution.offspring(parents, losses, count, rng), past.seen, count
+        )

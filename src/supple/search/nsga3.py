@@ -18,13 +18,10 @@ from supple.search._evolution import Evolution
 from supple.search._history import History
 from supple.search._niches import directions_for, niched_rows
 from supple.search._strategy import Strategy
-from supple.search._unseen import fresh_rows, random_unseen
+from supple.search._unseen import random_unseen, unseen_from
 from supple.study import dominance_ranks
 
 __all__ = ["NSGA3"]
-
-# Generations of children tried before random configs fill the batch.
-TRIES = 10
 
 
 @dataclass(eq=False)
@@ -72,13 +69,11 @@ class NSGA3(Strategy):
         directions = directions_for(past.objectives, self.population)
         best = niched_rows(past.losses, self.population, directions, rng)
         parents, ranks = past.genes[best], dominance_ranks(past.losses[best])
-        found = parents[:0]
-        for _ in range(TRIES):
+
+        def children() -> NDArray[np.int64]:
             rivals = rng.integers(0, len(parents), size=(2, count, 2))
             second_wins = ranks[rivals[..., 1]] < ranks[rivals[..., 0]]
             winners = np.where(second_wins, rivals[..., 1], rivals[..., 0])
-            children = variation.children(parents[winners[0]], parents[winners[1]], rng)
-            found = fresh_rows(np.vstack([found, children]), past.seen)
-            if len(found) >= count:
-                break
-        return found
+            return variation.children(parents[winners[0]], parents[winners[1]], rng)
+
+        return unseen_from(children, past.seen, count)

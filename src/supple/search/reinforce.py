@@ -22,7 +22,7 @@ from supple.errors import SearchError
 from supple.papers import implements
 from supple.search._history import History
 from supple.search._strategy import Strategy
-from supple.search._unseen import fresh_rows, random_unseen
+from supple.search._unseen import random_unseen, unseen_from
 from supple.seeds import derived_seed
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 __all__ = ["Reinforce", "compression_reward"]
 
 Genes = NDArray[np.int64]
-
-# Draws from the policy before random configs fill the batch.
-TRIES = 10
 
 
 @implements(21)
@@ -100,13 +97,11 @@ class Reinforce(Strategy):
         if not len(past.genes):
             return random_unseen(self.space, count, past.seen, rng)
         policy = self._trained(past)
-        found = past.genes[:0]
-        for _ in range(TRIES):
-            drawn = self.space.canonical_indices(policy.sample(2 * count, rng))
-            found = fresh_rows(np.vstack([found, drawn]), past.seen)
-            if len(found) >= count:
-                break
-        return found[:count]
+
+        def drawn() -> Genes:
+            return self.space.canonical_indices(policy.sample(2 * count, rng))
+
+        return unseen_from(drawn, past.seen, count)[:count]
 
     def _trained(self, past: History) -> RecurrentPolicy:
         # Loads torch, which the other strategies do without.

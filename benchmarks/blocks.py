@@ -1,13 +1,13 @@
 """What blocks cost: forward and backward over a plain reference or the best-known implementation.
 
-    .venv/bin/python benchmarks/blocks.py [WORD ...] [--seconds 2]
+    .venv/bin/python benchmarks/blocks.py [WORD ...] [--seconds 2] [--docs docs]
 
 Each figure is the median of ratios formed inside a round, in which both sides are timed close
 together and in random order, with its 95 % interval; a ratio above 1 says that supple's block is
 slower. One thread, processor time, gradients of the inputs and of all weights. ``same`` says that
 both sides compute one and the same function of the same weights, which is checked before timing;
 the others do the same job with other weights. e3nn is compared where it is installed. With words,
-only the lines that hold one of them.
+only the lines that hold one of them. ``--docs`` puts the table into the page on blocks.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -536,17 +537,22 @@ def pairs() -> Iterator[Pair]:
     yield from layers(x)
 
 
+BEGIN, END = "<!-- costs: begin -->\n", "<!-- costs: end -->\n"
+
+
 def main() -> None:
     """Reads the command line and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("words", nargs="*", help="only the lines that hold one of them")
     parser.add_argument("--seconds", type=float, default=2.0, help="for each line")
+    parser.add_argument("--docs", type=Path, help="folder of blocks.md, which gets the table")
     asked = parser.parse_args()
     torch.set_num_threads(1)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     warnings.simplefilter("ignore")
     print("\n".join(f"{key}: {value}" for key, value in machine().items()))
     print(f"\n    {'block':<37}{'against':<34}{'ratio':>7}")
+    rows = ["| block | beside | same function | ratio |", "|---|---|---|---|"]
     for pair in pairs():
         if asked.words and not any(w in f"{pair.name} {pair.versus}" for w in asked.words):
             continue
@@ -557,6 +563,15 @@ def main() -> None:
         print(
             f"    {pair.name:<37}{pair.versus:<34}{found.value:7.2f} "
             f"[{found.low:.2f}, {found.high:.2f}]  {notes}"
+        )
+        interval = f"**{found.value:.2f}** [{found.low:.2f}, {found.high:.2f}]"
+        same = "yes" if pair.is_same else "no"
+        rows.append(f"| {pair.name} | {pair.versus} | {same} | {interval} |")
+    if asked.docs:
+        page = asked.docs / "blocks.md"
+        before, _, rest = page.read_text("utf-8").partition(BEGIN)
+        page.write_text(
+            before + BEGIN + "\n".join(rows) + "\n" + END + rest.partition(END)[2], "utf-8"
         )
 
 

@@ -66,8 +66,12 @@ class _Masked:
         name = getattr(getattr(node.target, "_schema", None), "name", "").removeprefix("aten::")
         if name in _NORMALISING and node.all_input_nodes:
             source = node.all_input_nodes[0]
+            axes = self.net.structure.analysis.axes_of(source)
             masks = [
-                ~_mask(self.net, a, self.gone) for a in self.net.structure.analysis.axes_of(source)
+                ~_mask(self.net, axis, self.gone)
+                if any(atom in self.net.structure.index for atom in axis.atoms())
+                else torch.ones(size, dtype=torch.bool)  # whole; its size may be known by then only
+                for axis, size in zip(axes, values[source].shape, strict=True)
             ]
             if not all(m.all() for m in masks):
                 given = named_arguments(node)

@@ -35,7 +35,7 @@ from supple.elastic._inputs import Signature, batch_leaves, example_leaves
 from supple.elastic._module import make_module
 from supple.elastic._native import Extraction, Native, Prefer, checked_preference
 from supple.elastic._plan import GraphRunner, Plan
-from supple.elastic._report import Report, make_report
+from supple.elastic._report import Report, make_report, most_common_reason
 from supple.elastic._resizing import resize_example
 from supple.elastic._statistics import counter_of
 from supple.elastic._stored import own_parameters, share_weights
@@ -115,7 +115,7 @@ class Elastic(nn.Module):
         if not self.space:
             raise TraceError(
                 f"{self._class_name} is elastic nowhere: no size of it may vary.",
-                why=_most_common_reason(self._structure),
+                why=most_common_reason(self._structure),
                 hint="see supple.trace for the operators that have rules, or widen Elasticity.",
             )
         self.train(model.training)
@@ -598,12 +598,3 @@ _TRAINING_NOTES = {
     None: "training mode could not be checked: the model does not run on the example in it",
     False: "training mode differs from the model's own: something in it is not captured",
 }
-
-
-def _most_common_reason(structure: Structure) -> str:
-    reasons = [f"{f.operator}: {f.reason} ({f.where or f.name})" for f in structure.fixed()]
-    return (
-        f"The sizes are fixed, most often by {max(set(reasons), key=reasons.count)}."
-        if reasons
-        else "It has no parameters with more than one index."
-    )

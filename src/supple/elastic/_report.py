@@ -12,7 +12,7 @@ from supple.elastic._layers import LayerRow, layer_rows, macs_of
 from supple.space import Choice
 from supple.trace import FixedAxis, Structure
 
-__all__ = ["ElasticRow", "LayerRow", "Report", "make_report"]
+__all__ = ["ElasticRow", "LayerRow", "Report", "make_report", "most_common_reason"]
 
 
 @dataclass(frozen=True)
@@ -167,4 +167,14 @@ def make_report(
         macs=macs,
         elastic_macs=elastic_macs,
         layers=layer_rows(structure, choices, sizes),
+    )
+
+
+def most_common_reason(structure: Structure) -> str:
+    """Why most sizes of a model that is elastic nowhere are fixed."""
+    reasons = [f"{f.operator}: {f.reason} ({f.where or f.name})" for f in structure.fixed()]
+    return (
+        f"The sizes are fixed, most often by {max(set(reasons), key=reasons.count)}."
+        if reasons
+        else "It has no parameters with more than one index."
     )

@@ -145,7 +145,7 @@ class Table:
             )  # fmt: skip
             return made.deployed
         if arm.startswith("Torch-Pruning"):
-            shape = Shape(stream=True, is_ranked=False)
+            shape = Shape(stream=False, is_ranked=True)  # its best in against_torch_pruning.py
             half = _HalfParameters(**{f.name: getattr(self.job, f.name) for f in _FIELDS})
             calibration = self.job.calibration_of(0)
             network = by_torch_pruning(half, model, "magnitude", shape, calibration)

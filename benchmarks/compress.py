@@ -133,7 +133,13 @@ class Table:
     def _arm(self, arm: str) -> dict[str, Any]:
         if arm == "PyTorch quantization":
             return self._by_pytorch()
-        return self._deployed(arm, self._network(arm))
+        try:
+            network = self._network(arm)
+        except (ValueError, RuntimeError) as error:
+            if arm not in OTHERS:
+                raise
+            return _refusal(error)  # what a library cannot do is part of the comparison
+        return self._deployed(arm, network)
 
     def _network(self, arm: str) -> OnnxNetwork:
         model, example = self._model(), self.job.example
@@ -196,8 +202,8 @@ class Table:
                 small = torch.ao.quantization.quantize_dynamic(copy.deepcopy(model), {nn.Linear})
             else:
                 small = self._static_by_pytorch(model)
-        except Exception as error:  # what a library cannot do is part of the comparison
-            return {"error": f"{type(error).__name__}: {error}".partition("\n")[0][:200]}
+        except Exception as error:
+            return _refusal(error)
         latency = Latency(example=self._one(), backend="torch", max_seconds=10)
         ratio = latency.compare(small, model)
         stored = io.BytesIO()
@@ -232,6 +238,10 @@ class _HalfParameters(Job):
 
 
 _FIELDS = dataclasses.fields(Job)
+
+
+def _refusal(error: Exception) -> dict[str, Any]:
+    return {"error": f"{type(error).__name__}: {error}".partition("\n")[0][:200]}
 
 
 def _slug(arm: str) -> str:

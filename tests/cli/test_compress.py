@@ -64,10 +64,12 @@ def test_a_recipe_gives_file_result_and_report(supple, task, tmp_path):
     data = json.loads(called.out)
     assert data["pick"]["params"] <= data["baseline"]["params"] * 0.51
     assert data["pick"]["file_bytes"] < data["baseline"]["file_bytes"] / 2
-    assert data["asked"]["training"]["recipe"][0] == {"kind": "prune", "value": 0.5}
+    assert data["asked"]["training"]["recipe"] == "prune=0.5,int8"
+    assert json.loads((out / "recipe.json").read_text())["recipe"][0]["value"] == 0.5
     assert {"small.onnx", "result.json", "report.html", "recipe.json"} <= set(data["files"])
     shown = supple("show", str(out), "--json")
     assert json.loads(shown.out)["pick"] == data["pick"]
+    assert "Search " not in supple("show", str(out)).out
     assert "prune=0.5,int8" in (out / "report.html").read_text()
     exported = supple("export", str(out))
     assert exported.code != 0

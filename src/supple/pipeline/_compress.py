@@ -83,7 +83,7 @@ def compress_task(
             "objectives": ["accuracy", "latency"], "evaluations": 1, "strategy": "recipe",
             "seed": seed, "backend": "onnxruntime", "threads": threads, "batch": batch,
             "training": {
-                "recipe": asked.to_data(), "finetune": training.to_json() if training else None,
+                "recipe": str(asked), "finetune": training.to_json() if training else None,
             },
         },
         "task": {

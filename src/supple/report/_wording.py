@@ -110,8 +110,9 @@ def asked_for(result: Result) -> list[tuple[str, str]]:
     if bounds:
         pairs.append(("Wanted", f"the {best} {goal} with {bounds}"))
     pairs.append(("Objectives", ", ".join(_objective_words(result))))
-    search = f"{asked.evaluations} evaluations, {asked.strategy}, seed {asked.seed}"
-    pairs.append(("Search", search))
+    if asked.strategy != "recipe":
+        search = f"{asked.evaluations} evaluations, {asked.strategy}, seed {asked.seed}"
+        pairs.append(("Search", search))
     if asked.training:
         parts = (_setting(name, value) for name, value in asked.training.items())
         pairs.append(("Training", "; ".join(part for part in parts if part)))

@@ -1,6 +1,7 @@
 """What every test runs under: one torch thread, and Hypothesis without a clock."""
 
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -10,6 +11,10 @@ from hypothesis import HealthCheck, settings
 # Processes that tests start find the same supple, installed or not.
 SOURCES = str(Path(__file__).resolve().parents[1] / "src")
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (SOURCES, os.environ.get("PYTHONPATH"))))
+
+# Started in the background, a shell has it ignore Ctrl-C; tests of Ctrl-C must not depend on that.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A shared or slow machine must not fail a test, so nothing is timed.
 settings.register_profile(

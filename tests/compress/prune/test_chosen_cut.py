@@ -26,10 +26,10 @@ class Block(nn.Module):
         return x + self.down(self.up(x).relu())
 
 
-def network(hidden=64, *, dead=True):
+def network(hidden=64, *, width=16, dead=True):
     torch.manual_seed(0)
-    blocks = [Block(16, hidden, dead) for _ in range(2)]
-    return nn.Sequential(nn.Linear(4, 16), *blocks, nn.Linear(16, 3)).eval()
+    blocks = [Block(width, hidden, dead) for _ in range(2)]
+    return nn.Sequential(nn.Linear(4, width), *blocks, nn.Linear(width, 3)).eval()
 
 
 def batches(count=4):
@@ -75,7 +75,7 @@ def test_the_cut_with_the_lowest_loss_is_kept(monkeypatch):
             yield one
 
     monkeypatch.setattr(_chosen_cut, "_tried", recorded)
-    found = cut(network(dead=False), 0.5)
+    found = cut(network(256, width=128, dead=False), 0.5)
     held = batches()[2:]
     with torch.no_grad():
         losses = [sum(F.cross_entropy(o.network(x), y).item() for x, y in held) / 2 for o in seen]
@@ -96,6 +96,12 @@ def test_a_share_that_multiples_do_not_reach_is_reached_by_any_width():
     assert found.notes == ("Cut in all axes, by magnitude; widths are any number.",) or (
         found.notes == ("Cut in all axes, by taylor; widths are any number.",)
     )
+
+
+def test_multiples_that_would_remove_much_more_are_not_kept_to():
+    model = nn.Sequential(nn.Linear(4, 32), nn.ReLU(), nn.Linear(32, 3))
+    config = dict(cut(model, 0.51).config)
+    assert config == {"0.width": 15}  # 16 keep half, 8 a quarter
 
 
 def test_a_share_that_cannot_be_reached_is_told():

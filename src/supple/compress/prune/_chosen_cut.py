@@ -39,7 +39,8 @@ def chosen_cut(
 
     By magnitude and by Taylor expansion; through the residual streams too, or inside of the blocks
     only. Half of the batches score and calibrate batch norms, the other half decides. Widths are
-    kept at multiples that processors compute in; where the share is not reached so, at any.
+    kept at multiples that processors compute in; where that misses the share, or removes a tenth
+    more of what is to stay, at any.
 
     Args:
         model: Any module that can be traced; it is not changed.
@@ -51,7 +52,7 @@ def chosen_cut(
         multiple_of: What widths are multiples of.
     """
     example = example if isinstance(example, (tuple, list, Mapping)) else (example,)
-    batches = batches_of(batches, "structured pruning")
+    batches = batches_of(batches, "taylor")
     half = max(1, len(batches) // 2)
     before = sum(p.numel() for p in model.parameters())
     for multiple in dict.fromkeys((multiple_of, 1)):
@@ -64,7 +65,8 @@ def chosen_cut(
                 raise
             continue  # nothing is as wide as two multiples
         target = (1 - ratio) * parameters_at(net, net.space.largest) + 1e-9
-        tried = _tried(net, target, batches[:half], batches[half:] or batches, loss, seed)
+        least = 0.9 * target if multiple > 1 else 0.0
+        tried = _tried(net, least, target, batches[:half], batches[half:] or batches, loss, seed)
         if (best := min(tried, key=lambda cut: cut.loss, default=None)) is not None:
             break
     else:
@@ -129,13 +131,14 @@ class _Cut:
 
 def _tried(
     net: Elastic,
+    least: float,
     target: float,
     scored: Sequence[Batch],
     held: Sequence[Batch],
     loss: Loss,
     seed: int,
 ) -> Iterator[_Cut]:
-    """The largest cut below the target by each method, with and without the streams."""
+    """The largest cut of a size in the range by each method, with and without the streams."""
     stream = stream_axes(net) & set(net.space)
     for method in _METHODS:
         settings = {"order_blocks": False} if method == "taylor" else {}
@@ -149,7 +152,7 @@ def _tried(
             if not some:
                 continue
             config = _largest_below(net, some, _levels(some), target)
-            if parameters_at(net, config) > target:
+            if not least <= parameters_at(net, config) <= target:
                 continue
             network = net.extract(config)
             recalibrate(network, scored)
